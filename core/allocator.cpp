@@ -1,0 +1,57 @@
+#include "core/allocator.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "core/backend.h"
+
+namespace muonlab {
+
+std::size_t Allocator::size_class(std::size_t bytes) {
+  constexpr std::size_t kSmallest = 64;
+  if (bytes <= kSmallest) return kSmallest;
+  const std::size_t step = std::max(kSmallest, std::bit_floor(bytes - 1) / 8);
+  return (bytes + step - 1) / step * step;
+}
+
+Allocator::~Allocator() { trim(); }
+
+void* Allocator::allocate(std::size_t bytes) {
+  const std::size_t size = size_class(bytes);
+  std::lock_guard lock(mutex_);
+  void* block = nullptr;
+  if (std::vector<void*>& list = free_[size]; !list.empty()) {
+    block = list.back();
+    list.pop_back();
+  } else {
+    block = backend_.raw_alloc(size);
+    ++stats_.raw_allocs;
+    stats_.reserved += size;
+  }
+  stats_.live += size;
+  stats_.peak = std::max(stats_.peak, stats_.live);
+  return block;
+}
+
+void Allocator::release(void* block, std::size_t bytes) noexcept {
+  const std::size_t size = size_class(bytes);
+  std::lock_guard lock(mutex_);
+  stats_.live -= size;
+  free_[size].push_back(block);
+}
+
+void Allocator::trim() {
+  std::lock_guard lock(mutex_);
+  for (auto& [size, list] : free_) {
+    for (void* block : list) backend_.raw_free(block, size);
+    stats_.reserved -= size * list.size();
+    list.clear();
+  }
+}
+
+AllocatorStats Allocator::stats() const {
+  std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+}  // namespace muonlab

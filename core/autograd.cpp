@@ -1,0 +1,66 @@
+#include "core/autograd.h"
+
+#include <fmt/format.h>
+
+#include "core/backend.h"
+#include "core/error.h"
+
+namespace muonlab {
+namespace {
+
+thread_local Tape* active_tape = nullptr;
+
+}  // namespace
+
+Var Var::leaf(Tensor value) {
+  auto slot = std::make_shared<GradSlot>();
+  slot->leaf = true;
+  return {std::move(value), std::move(slot)};
+}
+
+void Var::zero_grad() {
+  if (slot_) slot_->filled = false;
+}
+
+GradSink::Target GradSink::open(const Tensor& like) {
+  GradSlot& s = *slot_;
+  if (!s.filled) {
+    if (!s.grad.defined()) s.grad = Tensor::empty(like.shape(), like.dtype(), like.device());
+    s.filled = true;
+    return {s.grad, 0};
+  }
+  // A gradient that was given may still be read elsewhere.
+  if (!s.leaf && !s.grad.unique()) s.grad = s.grad.clone();
+  return {s.grad, 1};
+}
+
+void GradSink::give(const Tensor& gradient) {
+  GradSlot& s = *slot_;
+  if (!s.filled && !s.leaf) {
+    s.grad = gradient;
+    s.filled = true;
+    return;
+  }
+  Target t = open(gradient);
+  backend_of(gradient.device()).map({.map = Map::axpby, .d = t.dst, .a = gradient, .s0 = 1, .s1 = t.beta});
+}
+
+void Tape::backward(const Var& loss, double seed) {
+  if (loss.value().numel() != 1)
+    throw ShapeError(fmt::format("[backward] the loss must have one element; got {}", loss.shape().str()));
+  if (loss.slot()) {
+    GradSink::Target t = GradSink(loss.slot().get()).open(loss.value());
+    t.dst.fill(seed);
+  }
+  while (!nodes_.empty()) {
+    const std::unique_ptr<Node> node = std::move(nodes_.back());
+    nodes_.pop_back();
+    node->backward();
+  }
+}
+
+Recording::Recording(Tape& tape) : previous_(std::exchange(active_tape, &tape)) {}
+Recording::~Recording() { active_tape = previous_; }
+Tape* Recording::active() { return active_tape; }
+
+}  // namespace muonlab

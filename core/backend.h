@@ -1,0 +1,189 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "core/allocator.h"
+#include "core/tensor.h"
+
+namespace muonlab {
+
+// The seam between the engine and a device: one abstract class at the granularity of primitives.
+// Every kernel takes a plain struct whose comments are its contract. All tensors of a call live on
+// the backend's device and share one floating dtype unless said; callers have checked the shapes.
+// "beta" is 0 or 1: the kernel computes dst = beta * dst + value, so 0 assigns and 1 adds.
+// Letters: N rows, C channels, B batch, T time, H heads, D head size, V vocabulary.
+
+/// Elementwise functions of one variable that layers use between linear maps.
+enum class Activation : std::uint8_t { none, gelu, gelu_tanh, relu, relu_squared, silu };
+
+/// C = alpha op(A) op(B) + beta C for each of `batch` matrices; op transposes where asked.
+/// a: (m, k), or (k, m) if trans_a; b: (k, n), or (n, k) if trans_b; c: (m, n). A rank-3 tensor has
+/// the batch first; all three are batched, or none.
+struct GemmArgs {
+  Tensor a, b, c;
+  bool trans_a = false, trans_b = false;
+  double alpha = 1, beta = 0;
+  /// The caller knows that C is symmetric (m = n): half the tiles are computed and mirrored.
+  bool symmetric = false;
+};
+
+/// y = act(x wT + bias). x: (N, K), w: (M, K), bias: (M) or undefined, y: (N, M).
+/// pre: (N, M), the value before the activation, assigned; undefined if act is none.
+struct LinearArgs {
+  Tensor x, w, bias, pre, y;
+  Activation activation = Activation::none;
+};
+
+/// forward: y = act(x). backward: dx = beta dx + dy act'(x). All of one shape; dx may be dy.
+struct ActivationArgs {
+  Activation kind = Activation::none;
+  Tensor x, y;
+};
+struct ActivationBackwardArgs {
+  Activation kind = Activation::none;
+  Tensor x, dy, dx;
+  double beta = 0;
+};
+
+/// dst (C) = beta dst + sum of the rows of src (N, C).
+struct ColumnSumArgs {
+  Tensor src, dst;
+  double beta = 0;
+};
+
+/// LayerNorm: y = (x - mean) rstd w + b; rstd = 1/sqrt(var + eps), var biased.
+/// RMSNorm (mean undefined): y = x rstd w; rstd = 1/sqrt(mean(x^2) + eps).
+/// x, y: (N, C); w: (C); b: (C) or undefined; mean, rstd: (N), assigned.
+struct NormArgs {
+  Tensor x, w, b, y, mean, rstd;
+  double eps = 1e-5;
+};
+/// dx, dw, db undefined where not wanted. Each has its own beta.
+struct NormBackwardArgs {
+  Tensor x, w, mean, rstd, dy, dx, dw, db;
+  double beta_dx = 0, beta_dw = 0, beta_db = 0;
+};
+
+/// y[b, t] = wte[ids[b, t]] + wpe[position + t]. ids: (B, T) i32, all in [0, V) (checked by the
+/// caller); wte: (V, C); wpe: (P, C) or undefined; y: (B, T, C).
+struct EmbeddingArgs {
+  Tensor ids, wte, wpe, y;
+  std::int64_t position = 0;
+};
+struct EmbeddingBackwardArgs {
+  Tensor ids, dy, dwte, dwpe;  // dwte, dwpe undefined where not wanted
+  double beta_dwte = 0, beta_dwpe = 0;
+};
+
+/// Causal attention with grouped query heads: y = softmax(q kT scale) v over keys j <= i + Tk - Tq.
+/// Rows are packed: q is (B, Tq, Sq) with head h of a row at h D; k and v are (B, Tk, Sk) and
+/// (B, Tk, Sv) with group g at g D. q, k, v may be the same tensor with offsets, see below.
+/// y: (B, Tq, H D); lse: (B, H, Tq), the log-sum-exp of each row of scaled logits, assigned.
+struct AttentionArgs {
+  Tensor q, k, v;
+  /// Column of head 0 within a row of q, k, v: for a packed row [q | k | v] 0, H D, (H + Hkv) D.
+  std::int64_t q_offset = 0, k_offset = 0, v_offset = 0;
+  std::int64_t heads = 0, kv_heads = 0, head_size = 0;
+  /// Keys in use, <= the second size of k (a cache may be longer than what it holds).
+  std::int64_t keys = 0;
+  double scale = 1;
+  Tensor y, lse;
+  /// (H) or undefined: running maximum of the scaled logits over unmasked positions, updated.
+  Tensor max_logit;
+};
+/// dq, dk, dv lie as q, k, v (Tq = Tk) and are assigned. dy: (B, T, H D).
+struct AttentionBackwardArgs {
+  AttentionArgs forward;
+  Tensor dy, dq, dk, dv;
+};
+
+/// Mean of -log softmax(logits)[target]. logits: (N, V); targets: (N) i32, in [0, V) (checked by
+/// the caller); losses, lse: (N), assigned.
+struct CrossEntropyArgs {
+  Tensor logits, targets, losses, lse;
+};
+/// dlogits = beta dlogits + scale (softmax(logits) - onehot(target)). dlogits may be logits if
+/// beta is 0: the probabilities then replace the logits.
+struct CrossEntropyBackwardArgs {
+  Tensor logits, targets, lse, dlogits;
+  double scale = 1, beta = 0;
+};
+
+/// y = beta y + x mask / (1 - p). Element i of the mask is 0 with probability p, drawn from
+/// Philox(seed, step, i) (core/rng.h), so the backward pass is the same call on the gradient.
+struct DropoutArgs {
+  Tensor x, y;
+  double p = 0, beta = 0;
+  std::uint64_t seed = 0, step = 0;
+};
+
+/// Elementwise functions of tensors of one shape; d is the destination, s0..s2 the scalars.
+enum class Map : std::uint8_t {
+  axpby,        ///< d = s0 a + s1 d            (s1 = 0 does not read d)
+  add,          ///< d = s0 a + s1 b
+  mul,          ///< d = a b + s0 d             (s0 = 0 does not read d)
+  lerp,         ///< d = d + s0 (a - d)
+  lerp_square,  ///< d = d + s0 (a a - d)
+  adam,         ///< d = s0 a / (s1 sqrt(b) + s2)
+  apply,        ///< d = d - s0 (a + s1 d): one optimizer update with decoupled decay
+};
+struct MapArgs {
+  Map map = Map::axpby;
+  Tensor d, a, b;
+  double s0 = 0, s1 = 0, s2 = 0;
+};
+
+/// What one device must be able to do.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  Allocator& allocator() { return allocator_; }
+
+  // Memory and order.
+  virtual bool is_host() const = 0;
+  /// `bytes` of memory aligned to 64. Throws: DeviceError naming what was asked for.
+  virtual void* raw_alloc(std::size_t bytes) = 0;
+  virtual void raw_free(void* block, std::size_t bytes) noexcept = 0;
+  virtual void copy(void* dst, const void* src, std::size_t bytes) = 0;
+  virtual void copy_from_host(void* dst, const void* src, std::size_t bytes) = 0;
+  virtual void copy_to_host(void* dst, const void* src, std::size_t bytes) = 0;
+  virtual void fill(Tensor& dst, double value) = 0;
+  virtual void synchronize() = 0;
+  /// Calls f(i) for i in [0, n), in any order and possibly at the same time. Kernels called inside
+  /// run on the caller's thread.
+  virtual void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) = 0;
+
+  // Primitives.
+  virtual void gemm(const GemmArgs&) = 0;
+  virtual void linear(const LinearArgs&) = 0;
+  virtual void activation(const ActivationArgs&) = 0;
+  virtual void activation_backward(const ActivationBackwardArgs&) = 0;
+  virtual void column_sum(const ColumnSumArgs&) = 0;
+  virtual void norm(const NormArgs&) = 0;
+  virtual void norm_backward(const NormBackwardArgs&) = 0;
+  virtual void embedding(const EmbeddingArgs&) = 0;
+  virtual void embedding_backward(const EmbeddingBackwardArgs&) = 0;
+  virtual void attention(const AttentionArgs&) = 0;
+  virtual void attention_backward(const AttentionBackwardArgs&) = 0;
+  virtual void cross_entropy(const CrossEntropyArgs&) = 0;
+  virtual void cross_entropy_backward(const CrossEntropyBackwardArgs&) = 0;
+  virtual void dropout(const DropoutArgs&) = 0;
+  virtual void map(const MapArgs&) = 0;
+  /// Sum of the squares of all elements, accumulated in f64, in an order fixed by the sizes.
+  virtual double sum_squares(const Tensor& x) = 0;
+  /// Sum of all elements, likewise.
+  virtual double sum(const Tensor& x) = 0;
+
+ protected:
+  // A derived destructor calls allocator().trim(): the cache returns blocks by raw_free.
+  Backend() : allocator_(*this) {}
+
+ private:
+  Allocator allocator_;
+};
+
+}  // namespace muonlab

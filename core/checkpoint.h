@@ -1,0 +1,67 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace muonlab {
+
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+using Metadata = std::map<std::string, std::string>;
+
+/// Writes tensors (any device; f32, f64 or i32) in the safetensors layout: an 8-byte little-endian
+/// header length, a JSON header, the raw little-endian elements. The metadata gets the key "sha256",
+/// the SHA-256 of everything that a reader relies on. Written to a temporary file beside `path`,
+/// fsynced and renamed, so that a reader finds either the old file or the whole new one; nothing
+/// the size of the model is held in memory beside the tensors.
+/// Throws: IoError (naming the path and the reason; the temporary file is removed).
+void write_tensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors, Metadata metadata);
+
+/// A tensor file, memory-mapped. Files come from strangers: opening checks every length, offset,
+/// type and overlap before anything is read.
+class TensorFile {
+ public:
+  struct Entry {
+    std::string name;
+    DType dtype;
+    Shape shape;
+  };
+
+  /// Throws: IoError if it cannot be opened, FormatError if it is not a valid file.
+  explicit TensorFile(const std::filesystem::path& path);
+  ~TensorFile();
+  TensorFile(TensorFile&&) noexcept;
+  TensorFile& operator=(TensorFile&&) noexcept;
+
+  const std::vector<Entry>& entries() const;  ///< sorted by name
+  const Metadata& metadata() const;
+  bool contains(const std::string& name) const;
+  /// Throws: FormatError if the contents do not have the checksum that the metadata names (or the
+  /// metadata names none).
+  void verify() const;
+  /// Copies one tensor into dst, of equal dtype and shape. Throws: FormatError.
+  void read(const std::string& name, Tensor& dst) const;
+  /// Strict load: copies every tensor of `into` from the file. `ignore_prefix`: entries of the file
+  /// whose names start with it may be left over (empty: none may). Nothing is written unless all fit.
+  /// Throws: FormatError that lists everything missing, extra or mis-shaped at once.
+  void read_all(std::span<NamedTensor> into, const std::string& ignore_prefix = "") const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Parses and checks the bytes of a tensor file without reading tensors: the surface that is fuzzed.
+/// Throws: FormatError.
+void check_tensor_header(std::span<const unsigned char> bytes);
+
+}  // namespace muonlab

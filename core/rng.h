@@ -1,0 +1,51 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+namespace muonlab {
+
+/// What random numbers are for. Part of the key, so that two uses never share numbers.
+/// The values are part of what a seed means: never renumber them.
+enum class RngPurpose : std::uint32_t {
+  init = 1,     ///< initial weights
+  batch = 2,    ///< positions of training windows
+  dropout = 3,  ///< dropout masks
+  sample = 4,   ///< tokens drawn while sampling
+  corpus = 5,   ///< the built-in corpus
+  test = 6,     ///< test data
+};
+
+/// One block of Philox 4x32 with 10 rounds: four random words from a counter and a key.
+/// Paper: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3.
+std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
+                                    std::array<std::uint32_t, 2> key);
+
+/// Counter-based random numbers: a pure function of (seed, purpose, stream, index), without state.
+/// `stream` tells uses of one purpose apart: a parameter, a step.
+class Rng {
+ public:
+  Rng(std::uint64_t seed, RngPurpose purpose, std::uint64_t stream = 0)
+      : seed_(seed), purpose_(purpose), stream_(stream) {}
+
+  /// 64 uniform bits number `index`.
+  std::uint64_t bits(std::uint64_t index) const;
+  /// Uniform in [0, 1), 53 bits.
+  double uniform(std::uint64_t index) const;
+  /// Standard normal (Box-Muller).
+  double normal(std::uint64_t index) const;
+  /// Uniform integer in [0, n), n >= 1; bias below n / 2^64.
+  std::uint64_t below(std::uint64_t n, std::uint64_t index) const;
+
+ private:
+  std::uint64_t seed_;
+  RngPurpose purpose_;
+  std::uint64_t stream_;
+};
+
+/// A 64-bit stream number from a name (FNV-1a), so that a parameter's values depend on its name
+/// and not on the order of construction.
+std::uint64_t stream_of(const char* name);
+
+}  // namespace muonlab
