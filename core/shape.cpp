@@ -2,17 +2,25 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace muonlab {
 
-Shape::Shape(std::initializer_list<std::int64_t> sizes) {
+Shape::Shape(std::span<const std::int64_t> sizes) {
   if (sizes.size() > kMaxRank)
-    throw ShapeError(fmt::format("[shape] rank must be at most {}; got {}", kMaxRank, sizes.size()));
+    throw ShapeError(
+        fmt::format("[shape] rank must be at most {}; got {}", kMaxRank, sizes.size()));
+  std::int64_t room = kMaxNumel;
   for (std::int64_t s : sizes) {
     if (s < 0) throw ShapeError(fmt::format("[shape] sizes must not be negative; got {}", s));
     sizes_[static_cast<std::size_t>(rank_++)] = s;
+    room /= std::max<std::int64_t>(s, 1);
   }
+  if (room == 0)
+    throw ShapeError(
+        fmt::format("[shape] {} has too many elements; at most {} fit", str(), kMaxNumel));
 }
 
 std::int64_t Shape::operator[](int i) const {
@@ -35,17 +43,17 @@ std::int64_t Shape::rows() const {
 }
 
 Shape Shape::with_first(std::int64_t size) const {
-  Shape s = *this;
   if (rank_ == 0) throw ShapeError("[shape] a scalar has no first dimension");
-  s.sizes_[0] = size;
-  return s;
+  std::array<std::int64_t, kMaxRank> sizes = sizes_;
+  sizes[0] = size;
+  return Shape(std::span(sizes).first(static_cast<std::size_t>(rank_)));
 }
 
 Shape Shape::with_last(std::int64_t size) const {
-  Shape s = *this;
   if (rank_ == 0) throw ShapeError("[shape] a scalar has no last dimension");
-  s.sizes_[static_cast<std::size_t>(rank_ - 1)] = size;
-  return s;
+  std::array<std::int64_t, kMaxRank> sizes = sizes_;
+  sizes[static_cast<std::size_t>(rank_ - 1)] = size;
+  return Shape(std::span(sizes).first(static_cast<std::size_t>(rank_)));
 }
 
 std::string Shape::str() const {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 
 namespace muonlab {
@@ -11,10 +12,14 @@ namespace muonlab {
 class Shape {
  public:
   static constexpr int kMaxRank = 4;
+  /// Most elements of a shape, also of one in which some size is zero and counted as one: so counts
+  /// of bytes fit in 64 bits whatever the order in which sizes are multiplied.
+  static constexpr std::int64_t kMaxNumel = std::int64_t{1} << 59;
 
   Shape() = default;
-  /// Throws: ShapeError for a rank above 4 or a negative size.
-  Shape(std::initializer_list<std::int64_t> sizes);
+  /// Throws: ShapeError for a rank above 4, a negative size or more than kMaxNumel elements.
+  Shape(std::initializer_list<std::int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.end())) {}
+  explicit Shape(std::span<const std::int64_t> sizes);
 
   int rank() const { return rank_; }
   /// Size of dimension i; negative i counts from the end. Throws: ShapeError if out of range.
@@ -22,7 +27,7 @@ class Shape {
   std::int64_t numel() const;
   /// Product of all sizes but the last: the number of rows when the tensor is seen as a matrix.
   std::int64_t rows() const;
-  /// This shape with the size of its first (or last) dimension replaced.
+  /// This shape with the size of its first (or last) dimension replaced. Throws: ShapeError.
   Shape with_first(std::int64_t size) const;
   Shape with_last(std::int64_t size) const;
   /// "(8, 256, 384)"
