@@ -23,7 +23,7 @@ enum class Activation : std::uint8_t { none, gelu, gelu_tanh, relu, relu_squared
 /// a: (m, k), or (k, m) if trans_a; b: (k, n), or (n, k) if trans_b; c: (m, n). A rank-3 tensor has
 /// the batch first; all three are batched, or none.
 struct GemmArgs {
-  Tensor a, b, c;
+  Tensor a{}, b{}, c{};
   bool trans_a = false, trans_b = false;
   double alpha = 1, beta = 0;
   /// The caller knows that C is symmetric (m = n): half the tiles are computed and mirrored.
@@ -33,24 +33,24 @@ struct GemmArgs {
 /// y = act(x wT + bias). x: (N, K), w: (M, K), bias: (M) or undefined, y: (N, M).
 /// pre: (N, M), the value before the activation, assigned; undefined if act is none.
 struct LinearArgs {
-  Tensor x, w, bias, pre, y;
+  Tensor x{}, w{}, bias{}, pre{}, y{};
   Activation activation = Activation::none;
 };
 
 /// forward: y = act(x). backward: dx = beta dx + dy act'(x). All of one shape; dx may be dy.
 struct ActivationArgs {
   Activation kind = Activation::none;
-  Tensor x, y;
+  Tensor x{}, y{};
 };
 struct ActivationBackwardArgs {
   Activation kind = Activation::none;
-  Tensor x, dy, dx;
+  Tensor x{}, dy{}, dx{};
   double beta = 0;
 };
 
 /// dst (C) = beta dst + sum of the rows of src (N, C).
 struct ColumnSumArgs {
-  Tensor src, dst;
+  Tensor src{}, dst{};
   double beta = 0;
 };
 
@@ -58,23 +58,23 @@ struct ColumnSumArgs {
 /// RMSNorm (mean undefined): y = x rstd w; rstd = 1/sqrt(mean(x^2) + eps).
 /// x, y: (N, C); w: (C); b: (C) or undefined; mean, rstd: (N), assigned.
 struct NormArgs {
-  Tensor x, w, b, y, mean, rstd;
+  Tensor x{}, w{}, b{}, y{}, mean{}, rstd{};
   double eps = 1e-5;
 };
 /// dx, dw, db undefined where not wanted. Each has its own beta.
 struct NormBackwardArgs {
-  Tensor x, w, mean, rstd, dy, dx, dw, db;
+  Tensor x{}, w{}, mean{}, rstd{}, dy{}, dx{}, dw{}, db{};
   double beta_dx = 0, beta_dw = 0, beta_db = 0;
 };
 
 /// y[b, t] = wte[ids[b, t]] + wpe[position + t]. ids: (B, T) i32, all in [0, V) (checked by the
 /// caller); wte: (V, C); wpe: (P, C) or undefined; y: (B, T, C).
 struct EmbeddingArgs {
-  Tensor ids, wte, wpe, y;
+  Tensor ids{}, wte{}, wpe{}, y{};
   std::int64_t position = 0;
 };
 struct EmbeddingBackwardArgs {
-  Tensor ids, dy, dwte, dwpe;  // dwte, dwpe undefined where not wanted
+  Tensor ids{}, dy{}, dwte{}, dwpe{};  // dwte, dwpe undefined where not wanted
   double beta_dwte = 0, beta_dwpe = 0;
 };
 
@@ -83,41 +83,43 @@ struct EmbeddingBackwardArgs {
 /// (B, Tk, Sv) with group g at g D. q, k, v may be the same tensor with offsets, see below.
 /// y: (B, Tq, H D); lse: (B, H, Tq), the log-sum-exp of each row of scaled logits, assigned.
 struct AttentionArgs {
-  Tensor q, k, v;
+  Tensor q{}, k{}, v{};
   /// Column of head 0 within a row of q, k, v: for a packed row [q | k | v] 0, H D, (H + Hkv) D.
   std::int64_t q_offset = 0, k_offset = 0, v_offset = 0;
   std::int64_t heads = 0, kv_heads = 0, head_size = 0;
   /// Keys in use, <= the second size of k (a cache may be longer than what it holds).
   std::int64_t keys = 0;
   double scale = 1;
-  Tensor y, lse;
+  Tensor y{}, lse{};
   /// (H) or undefined: running maximum of the scaled logits over unmasked positions, updated.
-  Tensor max_logit;
+  Tensor max_logit{};
 };
 /// dq, dk, dv lie as q, k, v (Tq = Tk) and are assigned. dy: (B, T, H D).
 struct AttentionBackwardArgs {
-  AttentionArgs forward;
-  Tensor dy, dq, dk, dv;
+  AttentionArgs forward{};
+  Tensor dy{}, dq{}, dk{}, dv{};
 };
 
 /// Mean of -log softmax(logits)[target]. logits: (N, V); targets: (N) i32, in [0, V) (checked by
 /// the caller); losses, lse: (N), assigned.
 struct CrossEntropyArgs {
-  Tensor logits, targets, losses, lse;
+  Tensor logits{}, targets{}, losses{}, lse{};
 };
 /// dlogits = beta dlogits + scale (softmax(logits) - onehot(target)). dlogits may be logits if
 /// beta is 0: the probabilities then replace the logits.
 struct CrossEntropyBackwardArgs {
-  Tensor logits, targets, lse, dlogits;
+  Tensor logits{}, targets{}, lse{}, dlogits{};
   double scale = 1, beta = 0;
 };
 
-/// y = beta y + x mask / (1 - p). Element i of the mask is 0 with probability p, drawn from
-/// Philox(seed, step, i) (core/rng.h), so the backward pass is the same call on the gradient.
+/// y = beta y + x mask / (1 - p). Element i is dropped if word i % 4 of the Philox block with counter
+/// (i / 4, stream) and key = seed with RngPurpose::dropout in its top byte (core/rng.h) is below
+/// p 2^32. The mask is a pure function of its key, so the backward pass is the same call on dy.
 struct DropoutArgs {
-  Tensor x, y;
+  Tensor x{}, y{};
   double p = 0, beta = 0;
-  std::uint64_t seed = 0, step = 0;
+  std::uint64_t seed = 0;
+  std::uint64_t stream = 0;  ///< tells steps and places in the model apart
 };
 
 /// Elementwise functions of tensors of one shape; d is the destination, s0..s2 the scalars.
@@ -132,7 +134,7 @@ enum class Map : std::uint8_t {
 };
 struct MapArgs {
   Map map = Map::axpby;
-  Tensor d, a, b;
+  Tensor d{}, a{}, b{};
   double s0 = 0, s1 = 0, s2 = 0;
 };
 

@@ -1,0 +1,77 @@
+// The only file that calls a library for matrix products.
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <Eigen/Core>
+
+#include "core/cpu/gemm.h"
+#include "core/error.h"
+
+#ifdef MUONLAB_HAVE_ONEDNN
+#include <oneapi/dnnl/dnnl.h>
+#endif
+
+namespace muonlab::cpu {
+namespace {
+
+template <class T>
+using Matrix = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, 0, Eigen::OuterStride<>>;
+template <class T>
+using MutableMatrix = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, 0, Eigen::OuterStride<>>;
+
+template <class T>
+void multiply_eigen(const Product<T>& p) {
+  MutableMatrix<T> c(p.c, p.m, p.n, Eigen::OuterStride<>(p.ldc));
+  if (p.beta == T(0)) {
+    c.setZero();
+  } else if (p.beta != T(1)) {
+    c *= p.beta;
+  }
+  const Matrix<T> a(p.a, p.trans_a ? p.k : p.m, p.trans_a ? p.m : p.k, Eigen::OuterStride<>(p.lda));
+  const Matrix<T> b(p.b, p.trans_b ? p.n : p.k, p.trans_b ? p.k : p.n, Eigen::OuterStride<>(p.ldb));
+  if (p.trans_a && p.trans_b) {
+    c.noalias() += p.alpha * a.transpose() * b.transpose();
+  } else if (p.trans_a) {
+    c.noalias() += p.alpha * a.transpose() * b;
+  } else if (p.trans_b) {
+    c.noalias() += p.alpha * a * b.transpose();
+  } else {
+    c.noalias() += p.alpha * a * b;
+  }
+}
+
+}  // namespace
+
+void multiply(const Product<double>& p) { multiply_eigen(p); }
+
+#ifdef MUONLAB_HAVE_ONEDNN
+
+const char* gemm_provider() {
+  static const std::string name = [] {
+    const dnnl_version_t* v = dnnl_version();
+    return fmt::format("oneDNN {}.{}.{}", v->major, v->minor, v->patch);
+  }();
+  return name.c_str();
+}
+
+void multiply(const Product<float>& p) {
+  // Threads belong to parallel_for; the library must not start its own.
+  thread_local const bool serial = (omp_set_num_threads(1), true);
+  static_cast<void>(serial);
+  const dnnl_status_t status =
+      dnnl_sgemm(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', p.m, p.n, p.k, p.alpha, p.a, p.lda, p.b, p.ldb, p.beta, p.c, p.ldc);
+  if (status != dnnl_success) multiply_eigen(p);
+}
+
+#else
+
+const char* gemm_provider() {
+  static const std::string name = fmt::format("Eigen {}.{}.{}", EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION);
+  return name.c_str();
+}
+
+void multiply(const Product<float>& p) { multiply_eigen(p); }
+
+#endif
+
+}  // namespace muonlab::cpu
