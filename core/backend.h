@@ -75,6 +75,7 @@ struct EmbeddingArgs {
 };
 struct EmbeddingBackwardArgs {
   Tensor ids{}, dy{}, dwte{}, dwpe{};  // dwte, dwpe undefined where not wanted
+  std::int64_t position = 0;
   double beta_dwte = 0, beta_dwpe = 0;
 };
 

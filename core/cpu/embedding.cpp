@@ -49,7 +49,7 @@ void embedding_backward_typed(const EmbeddingBackwardArgs& a) {
   if (a.dwpe.defined()) {
     Tensor out = a.dwpe;
     if (a.beta_dwpe == 0) out.fill(0);
-    T* dwpe = out.data<T>();
+    T* dwpe = out.data<T>() + a.position * c;
     parallel_for(c, kColumns, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = 0; r < batch * time; ++r)
         for (std::int64_t i = begin; i < end; ++i) dwpe[r % time * c + i] += dy[r * c + i];

@@ -1,0 +1,124 @@
+#include "core/ops/elementwise.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/ops/check.h"
+#include "core/profile.h"
+
+namespace muonlab {
+namespace {
+
+Tensor empty_like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); }
+
+struct AddOp {
+  Tensor forward(const Tensor& a, const Tensor& b) {
+    const ProfileScope profile("add");
+    Tensor y = empty_like(a);
+    backend_of(a.device()).map({.map = Map::add, .d = y, .a = a, .b = b, .s0 = 1, .s1 = 1});
+    return y;
+  }
+  void backward(Tensor dy, std::span<GradSink, 2> in) {
+    const ProfileScope profile("add");
+    for (GradSink& sink : in)
+      if (sink.wanted()) sink.give(dy);
+  }
+};
+
+struct MulOp {
+  Tensor a{}, b{};
+  Tensor forward(const Tensor& a_in, const Tensor& b_in) {
+    const ProfileScope profile("mul");
+    a = a_in;
+    b = b_in;
+    Tensor y = empty_like(a);
+    backend_of(a.device()).map({.map = Map::mul, .d = y, .a = a, .b = b});
+    return y;
+  }
+  void backward(Tensor dy, std::span<GradSink, 2> in) {
+    const ProfileScope profile("mul");
+    const auto write = [&](GradSink& sink, const Tensor& other) {
+      if (!sink.wanted()) return;
+      auto [dst, beta] = sink.open(other);
+      backend_of(dy.device()).map({.map = Map::mul, .d = dst, .a = dy, .b = other, .s0 = beta});
+    };
+    write(in[0], b);
+    write(in[1], a);
+  }
+};
+
+struct ScaleOp {
+  double factor;
+  Tensor forward(const Tensor& x) {
+    const ProfileScope profile("scale");
+    Tensor y = empty_like(x);
+    backend_of(x.device()).map({.map = Map::axpby, .d = y, .a = x, .s0 = factor});
+    return y;
+  }
+  void backward(Tensor dy, std::span<GradSink, 1> in) {
+    const ProfileScope profile("scale");
+    auto [dst, beta] = in[0].open(dy);
+    backend_of(dy.device()).map({.map = Map::axpby, .d = dst, .a = dy, .s0 = factor, .s1 = beta});
+  }
+};
+
+struct ActivationOp {
+  Activation kind;
+  Tensor x{};
+  Tensor forward(const Tensor& x_in) {
+    const ProfileScope profile("activation");
+    x = x_in;
+    Tensor y = empty_like(x);
+    backend_of(x.device()).activation({.kind = kind, .x = x, .y = y});
+    return y;
+  }
+  void backward(Tensor dy, std::span<GradSink, 1> in) {
+    const ProfileScope profile("activation");
+    auto [dst, beta] = in[0].open(x);
+    backend_of(x.device()).activation_backward({.kind = kind, .x = x, .dy = dy, .dx = dst, .beta = beta});
+  }
+};
+
+struct DropoutOp {
+  double p;
+  std::uint64_t seed, stream;
+  Tensor forward(const Tensor& x) {
+    const ProfileScope profile("dropout");
+    Tensor y = empty_like(x);
+    backend_of(x.device()).dropout({.x = x, .y = y, .p = p, .seed = seed, .stream = stream});
+    return y;
+  }
+  void backward(Tensor dy, std::span<GradSink, 1> in) {
+    const ProfileScope profile("dropout");
+    auto [dst, beta] = in[0].open(dy);
+    backend_of(dy.device()).dropout({.x = dy, .y = dst, .p = p, .beta = beta, .seed = seed, .stream = stream});
+  }
+};
+
+void check_same(const char* op, const Var& a, const Var& b) {
+  check_shape(op, "b", b.value(), a.shape(), "the shape of a");
+  check_alike(op, "b", b.value(), a.value());
+}
+
+}  // namespace
+
+Var add(const Var& a, const Var& b) {
+  check_same("add", a, b);
+  return record(AddOp{}, a, b);
+}
+
+Var mul(const Var& a, const Var& b) {
+  check_same("mul", a, b);
+  return record(MulOp{}, a, b);
+}
+
+Var scale(const Var& x, double factor) { return record(ScaleOp{factor}, x); }
+
+Var activate(const Var& x, Activation activation) { return record(ActivationOp{activation}, x); }
+
+Var dropout(const Var& x, double p, std::uint64_t seed, std::uint64_t stream) {
+  if (!(p >= 0 && p < 1)) throw ConfigError(fmt::format("[dropout] p must be in [0, 1); got {}", p));
+  return record(DropoutOp{p, seed, stream}, x);
+}
+
+}  // namespace muonlab
