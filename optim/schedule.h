@@ -6,16 +6,26 @@
 
 namespace muonlab {
 
-enum class ScheduleKind : std::uint8_t { constant, cosine, linear, wsd };
+/// What the learning rate does after the warm-up.
+enum class ScheduleKind : std::uint8_t {
+  constant,
+  cosine,  ///< half a cosine from 1 to `min_factor` at the horizon, which it keeps afterwards
+  linear,  ///< straight to 0 at the horizon
+  wsd,     ///< warm-up, stable, decay: constant, then straight to 0 over the last `cooldown` of the
+           ///< run
+};
 
-/// Learning-rate factor over a run (algorithms.md 5.1). `it` is the 0-based update, N the horizon.
+/// Learning-rate factor over a run, a pure function of the update's number, so that a resumed run
+/// needs no state. All start with the warm-up (it + 1)/(warmup + 1). A warm-up that is longer than
+/// the run is legal, so that short trials of any preset work: such a run ends below the peak rate.
 struct Schedule {
   ScheduleKind kind = ScheduleKind::cosine;
-  std::int64_t warmup = 100;    ///< updates; the first has factor 1/(warmup + 1)
-  std::int64_t horizon = 2000;  ///< N, updates
-  double min_factor = 0.1;      ///< cosine: where it ends
-  double cooldown = 0.1;        ///< wsd: share of N that decays to 0
+  std::int64_t warmup = 100;    ///< updates
+  std::int64_t horizon = 2000;  ///< length of the run, updates
+  double min_factor = 0.1;      ///< cosine only
+  double cooldown = 0.1;        ///< wsd only: share of the horizon
 
+  /// The factor of update `it`, which counts from 0. In [0, 1].
   double factor(std::int64_t it) const;
 };
 

@@ -1,0 +1,68 @@
+// Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; scale `rms`: Liu
+// et al. 2025, "Muon is scalable for LLM training", section 2.2. For each matrix of a parameter:
+//   M = mu M + (1 - mu) G
+//   U = (1 - mu) G + mu M (Nesterov), or M
+//   u = s(rows, cols) O,  O = orthogonalise(U) by Newton-Schulz
+#include "core/math.h"
+#include "optim/rule.h"
+#include "optim/steps/matrix_view.h"
+#include "optim/steps/moments.h"
+#include "optim/steps/newton_schulz.h"
+#include "optim/steps/shape_scale.h"
+
+namespace muonlab {
+namespace {
+
+class Muon final : public Rule {
+ public:
+  OptionTable options() override {
+    return OptionBuilder()
+        .number("muon.momentum", momentum_, {.min = 0, .max = 1, .open_max = true},
+                "factor of the running mean of the gradient")
+        .boolean("muon.nesterov", nesterov_, "look ahead along the momentum")
+        .integer("muon.ns_steps", ns_steps_, {.min = 1, .max = 100}, "Newton-Schulz iterations")
+        .number("muon.eps", eps_, {.min = 0, .max = 1, .open_min = true},
+                "smallest Frobenius norm that a matrix is divided by")
+        .enumeration("muon.scale", scale_, {"rms", "spectral"},
+                     "length of the update: rms kappa sqrt(max(r, c)), spectral sqrt(max(1, r/c))")
+        .number("muon.kappa", kappa_, {.min = 0, .max = 10, .open_min = true},
+                "scale rms: root mean square of an element of the update before the rate")
+        .table();
+  }
+  std::vector<std::string> state_names() const override { return {"momentum"}; }
+  bool elementwise() const override { return false; }
+  bool takes(ParamKind kind) const override {
+    return kind == ParamKind::matrix || kind == ParamKind::expert;
+  }
+  std::string seen_as(const ParamInfo& info) const override { return MatrixView(info).str(); }
+
+  void direction(const StepInfo&, std::span<Slot> slots) const override {
+    std::vector<Tensor> matrices;
+    for (Slot& s : slots) {
+      Tensor& m = s.state[0];
+      ema(m, s.g, momentum_);
+      if (nesterov_)
+        nesterov(s.u, m, s.g, momentum_);
+      else
+        s.u.copy_from(m);
+      for (Tensor& block : MatrixView(*s.info).split(s.u)) matrices.push_back(std::move(block));
+    }
+    const std::vector<Quintic> steps(static_cast<std::size_t>(ns_steps_), kJordan);
+    newton_schulz(matrices, steps, eps_);
+    for (Tensor& o : matrices) math::axpby(o, shape_scale(scale_, o.shape(), kappa_), o, 0);
+  }
+
+ private:
+  double momentum_ = 0.95;
+  bool nesterov_ = true;
+  std::int64_t ns_steps_ = 5;
+  double eps_ = 1e-7;
+  ShapeScale scale_ = ShapeScale::rms;
+  double kappa_ = 0.2;
+};
+
+}  // namespace
+
+std::unique_ptr<Rule> make_muon() { return std::make_unique<Muon>(); }
+
+}  // namespace muonlab

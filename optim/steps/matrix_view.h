@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/param.h"
+
+namespace muonlab {
+
+/// The matrices that a parameter consists of: the whole weight, the blocks of a packed one (q, k,
+/// v), or those of every matrix of a stack (experts). It is the only source of matrix shapes, so
+/// that what is orthogonalised and what is scaled cannot differ.
+class MatrixView {
+ public:
+  /// Throws: ConfigError if the parameter is not a matrix (rank 2) or a stack of them (rank 3), or
+  /// if its blocks do not cover the rows in order.
+  explicit MatrixView(const ParamInfo& info);
+
+  /// The matrices of a tensor of the parameter's shape, as rank-2 handles that share its storage.
+  std::vector<Tensor> split(const Tensor& whole) const;
+  /// "3 x (128, 128)"
+  std::string str() const;
+
+ private:
+  std::vector<std::int64_t> heights_;  // rows of each matrix, from the top
+  std::int64_t cols_ = 0;
+};
+
+}  // namespace muonlab
