@@ -56,6 +56,13 @@ Shape Shape::with_last(std::int64_t size) const {
   return Shape(std::span(sizes).first(static_cast<std::size_t>(rank_)));
 }
 
+Shape Shape::with_appended(std::int64_t size) const {
+  Shape s = *this;
+  if (rank_ == kMaxRank) throw ShapeError(fmt::format("[shape] {} has the highest rank already", str()));
+  ++s.rank_;
+  return s.with_last(size);
+}
+
 std::string Shape::str() const {
   std::string s = "(";
   for (int i = 0; i < rank_; ++i) s += fmt::format("{}{}", i ? ", " : "", (*this)[i]);

@@ -30,6 +30,8 @@ class Shape {
   /// This shape with the size of its first (or last) dimension replaced. Throws: ShapeError.
   Shape with_first(std::int64_t size) const;
   Shape with_last(std::int64_t size) const;
+  /// This shape with one more dimension at the end. Throws: ShapeError above rank 4.
+  Shape with_appended(std::int64_t size) const;
   /// "(8, 256, 384)"
   std::string str() const;
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "core/autograd.h"
 #include "core/backend.h"
 #include "core/options.h"
 
@@ -14,7 +15,7 @@ struct GptConfig {
   std::int64_t n_kv_head = 0;  ///< 0: as many as n_head
   std::int64_t n_embd = 128;
   std::int64_t block_size = 64;
-  std::int64_t vocab_size = 0;  ///< 0: taken from the data
+  std::int64_t vocab_size = 0;  ///< taken from the data
   bool bias = false;
   double dropout = 0;
   bool tied_head = true;
@@ -30,11 +31,18 @@ OptionTable options(GptConfig& config);
 /// Throws: ConfigError for the first pair of values that cannot go together.
 void validate(const GptConfig& config);
 
+/// Standard deviation of projections that write to the residual stream: .02 / sqrt(2 L), so that the
+/// stream's variance does not grow with depth. Paper: Radford et al. 2019 (GPT-2), section 2.3.
+double residual_std(const GptConfig& config);
+
 /// What one forward pass is for.
 struct Forward {
   bool training = false;   ///< dropout is on
   std::uint64_t seed = 0;  ///< of the run, for dropout
   std::uint64_t step = 0;  ///< micro-batches so far: every forward pass draws other masks
+
+  /// Dropout at place `site` of the model while training; x itself otherwise.
+  Var drop(const Var& x, double p, std::uint64_t site) const;
 };
 
 }  // namespace muonlab

@@ -24,14 +24,14 @@ struct KvCache {
 struct Gpt {
   GptConfig config;
   Embedding embedding;
-  std::vector<Block> blocks;
+  std::vector<TransformerBlock> blocks;
   Norm ln_f;
-  Linear head;
+  Linear head;  ///< without weights of its own if tied
 
   /// Throws: ConfigError for sizes that do not fit together.
   Gpt(GptConfig config, std::uint64_t seed, DType dtype = DType::f32, Device device = {});
 
-  /// ids: (B, T) i32, T <= block_size. Returns logits (B T, V).
+  /// ids: (B, T) i32, T <= block_size. Returns logits (B, T, V).
   /// Throws: ShapeError; Error if an id is outside the vocabulary.
   Var logits(const Tensor& ids, const Forward& forward) const;
   /// Mean cross-entropy in nats per token against targets (B, T) i32; a one-element Var.

@@ -1,7 +1,10 @@
 // loss = mean_n (lse(z_n) - z_n[y_n])      dz_n = dloss / N (softmax(z_n) - onehot(y_n))
 #include "core/ops/cross_entropy.h"
 
+#include <fmt/format.h>
+
 #include "core/backend.h"
+#include "core/error.h"
 #include "core/ops/check.h"
 #include "core/profile.h"
 
@@ -15,7 +18,7 @@ struct CrossEntropyOp {
   Tensor forward(const Tensor& logits_in) {
     const ProfileScope profile("cross_entropy");
     logits = logits_in;
-    const Shape rows{logits.shape()[0]};
+    const Shape rows{logits.shape().rows()};
     lse = Tensor::empty(rows, logits.dtype(), logits.device());
     const Tensor losses = Tensor::empty(rows, logits.dtype(), logits.device());
     Backend& backend = backend_of(logits.device());
@@ -27,7 +30,7 @@ struct CrossEntropyOp {
 
   void backward(Tensor dy, std::span<GradSink, 1> in) {
     const ProfileScope profile("cross_entropy");
-    const double scale = dy.item() / static_cast<double>(logits.shape()[0]);
+    const double scale = dy.item() / static_cast<double>(logits.shape().rows());
     Backend& backend = backend_of(logits.device());
     if (logits.unique()) {
       backend.cross_entropy_backward({.logits = logits, .targets = targets, .lse = lse, .dlogits = logits, .scale = scale});
@@ -42,9 +45,11 @@ struct CrossEntropyOp {
 }  // namespace
 
 Var softmax_cross_entropy(Var logits, const Tensor& targets) {
-  check_rank("softmax_cross_entropy", "logits", logits.value(), 2);
-  check_shape("softmax_cross_entropy", "targets", targets, {logits.shape()[0]}, "one for each row of logits");
-  check_ids("softmax_cross_entropy", "targets", targets, logits.shape()[1]);
+  const Shape& z = logits.shape();
+  if (z.rank() == 0) check_rank("softmax_cross_entropy", "logits", logits.value(), 2);
+  if (targets.shape().with_appended(z[-1]) != z)
+    throw ShapeError(fmt::format("[softmax_cross_entropy] targets must be as logits {} without the last dim; got {}", z.str(), targets.shape().str()));
+  check_ids("softmax_cross_entropy", "targets", targets, z[-1]);
   return record(CrossEntropyOp{targets}, logits);
 }
 

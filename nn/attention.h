@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/ops/attention.h"
+#include "nn/config.h"
+#include "nn/linear.h"
+
+namespace muonlab {
+
+/// Causal self-attention with packed projections; n_kv_head below n_head shares keys and values.
+struct CausalSelfAttention {
+  AttentionShape shape;
+  Linear qkv;   ///< (H + 2 Hkv) D rows: blocks q, k, v
+  Linear proj;  ///< back to C
+
+  CausalSelfAttention() = default;
+  CausalSelfAttention(const Init& init, const std::string& name, const GptConfig& config);
+  /// Shapes: x (B, T, C); returns the same.
+  Var operator()(const Var& x) const;
+  /// New positions behind a cache (B, block_size, 2 Hkv D) that holds `past` of them.
+  Tensor decode(const Tensor& x, Tensor& cache, std::int64_t past) const;
+  void collect(std::vector<Parameter>& out) const;
+};
+
+}  // namespace muonlab
