@@ -34,8 +34,9 @@ constexpr std::size_t kLengthBytes = 8;
 constexpr std::string_view kHeaderStart = R"({"__metadata__":{"sha256":")";
 constexpr std::size_t kDigestAt = kLengthBytes + kHeaderStart.size();
 constexpr std::size_t kDigestDigits = 64;
-constexpr std::uint64_t kMaxHeader = 100'000'000;     // bytes; the limit of the public library
-constexpr std::size_t kPiece = std::size_t{1} << 20;  // bytes hashed while they are in the cache
+constexpr std::uint64_t kMaxHeader = 100'000'000;       // bytes; the limit of the public library
+constexpr std::size_t kPiece = std::size_t{1} << 20;    // bytes hashed while they are in the cache
+constexpr std::size_t kWindow = std::size_t{32} << 20;  // bytes on their way to the disk
 constexpr const char* kMetadataName = "__metadata__";
 constexpr const char* kVersionKey = "muonlab_format";
 constexpr const char* kVersion = "1";
@@ -329,18 +330,12 @@ class Replacement {
   Replacement& operator=(const Replacement&) = delete;
 
   void append(const void* data, std::size_t bytes) {
-    const char* at = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t n = ::write(fd_, at, bytes);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail();
-      at += n;
-      bytes -= static_cast<std::size_t>(n);
-    }
+    write_at(written_, data, bytes);
+    written_ += bytes;
+    if (written_ - started_ >= kWindow) write_behind();
   }
   void overwrite(std::size_t offset, std::string_view text) {
-    if (::lseek(fd_, static_cast<off_t>(offset), SEEK_SET) < 0) fail();
-    append(text.data(), text.size());
+    write_at(offset, text.data(), text.size());
   }
   void commit() {
     // Without the first fsync a crash could leave the new name with old or no contents; without
@@ -357,6 +352,33 @@ class Replacement {
   }
 
  private:
+  void write_at(std::size_t offset, const void* data, std::size_t bytes) {
+    const char* at = static_cast<const char*>(data);
+    while (bytes > 0) {
+      const ssize_t n = ::pwrite(fd_, at, bytes, static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) fail();
+      at += n;
+      offset += static_cast<std::size_t>(n);
+      bytes -= static_cast<std::size_t>(n);
+    }
+  }
+
+  /// Keeps the disk busy while the next window is hashed, and gives the memory of the window before
+  /// back: writing 1.5 GB took a third of the time, and the system's cache keeps what it held.
+  /// Advice to the system: what fails here shows at the latest in the fsync.
+  void write_behind() {
+    const auto finished = static_cast<off_t>(finished_), started = static_cast<off_t>(started_),
+               written = static_cast<off_t>(written_);
+    ::sync_file_range(fd_, started, written - started, SYNC_FILE_RANGE_WRITE);
+    ::sync_file_range(
+        fd_, finished, started - finished,
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    ::posix_fadvise(fd_, finished, started - finished, POSIX_FADV_DONTNEED);
+    finished_ = started_;
+    started_ = written_;
+  }
+
   [[noreturn]] void fail() const {
     throw IoError(fmt::format("cannot write {}: {}; a file that was there before is unchanged",
                               path_.string(), reason(errno)));
@@ -364,6 +386,9 @@ class Replacement {
 
   std::filesystem::path path_, temporary_;
   int fd_ = -1;
+  std::size_t written_ = 0;   // end of the file
+  std::size_t started_ = 0;   // up to here the system was told to write
+  std::size_t finished_ = 0;  // up to here it has
   bool complete_ = false;
 };
 
