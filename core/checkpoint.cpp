@@ -371,10 +371,12 @@ class Replacement {
     const auto finished = static_cast<off_t>(finished_), started = static_cast<off_t>(started_),
                written = static_cast<off_t>(written_);
     ::sync_file_range(fd_, started, written - started, SYNC_FILE_RANGE_WRITE);
-    ::sync_file_range(
-        fd_, finished, started - finished,
-        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-    ::posix_fadvise(fd_, finished, started - finished, POSIX_FADV_DONTNEED);
+    if (started > finished) {  // a length of zero would mean the rest of the file
+      ::sync_file_range(
+          fd_, finished, started - finished,
+          SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+      ::posix_fadvise(fd_, finished, started - finished, POSIX_FADV_DONTNEED);
+    }
     finished_ = started_;
     started_ = written_;
   }
