@@ -29,10 +29,11 @@ struct LinearOp {
     Backend& backend = backend_of(x.device());
     Tensor dz = as_matrix(dy);
     if (activation != Activation::none) {
-      // dy may be overwritten if nobody else reads it; `dy` and `dz` are two handles on it.
+      // dy is overwritten if nobody else reads it; `dy` and `dz` are two handles on it.
       dy = Tensor();
-      if (!dz.unique()) dz = Tensor::empty(pre.shape(), pre.dtype(), pre.device());
-      backend.activation_backward({.kind = activation, .x = pre, .dy = dz, .dx = dz});
+      const Tensor dx = dz.unique() ? dz : Tensor::empty(pre.shape(), pre.dtype(), pre.device());
+      backend.activation_backward({.kind = activation, .x = pre, .dy = dz, .dx = dx});
+      dz = dx;
       pre = Tensor();
     }
     if (in[0].wanted()) {
