@@ -27,8 +27,9 @@ double reduce(const T* x, std::int64_t n, const F& f) {
   std::vector<double> partial(static_cast<std::size_t>(chunk_count(n, kGrain)));
   parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
     double sum = 0;
+    const T* values = x;  // GCC gathers through a captured pointer, at a tenth of the speed
 #pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = begin; i < end; ++i) sum += f(static_cast<double>(x[i]));
+    for (std::int64_t i = begin; i < end; ++i) sum += f(static_cast<double>(values[i]));
     partial[static_cast<std::size_t>(begin / kGrain)] = sum;
   });
   double total = 0;
