@@ -6,8 +6,8 @@
 
 namespace muonlab {
 
-/// What random numbers are for. Part of the key, so that two uses never share numbers.
-/// The values are part of what a seed means: never renumber them.
+/// What random numbers are for. Part of the key, so that two uses never share numbers, for seeds
+/// below 2^56. The values are part of what a seed means: never renumber them.
 enum class RngPurpose : std::uint32_t {
   init = 1,     ///< initial weights
   batch = 2,    ///< positions of training windows
@@ -33,12 +33,18 @@ class Rng {
   std::uint64_t bits(std::uint64_t index) const;
   /// Uniform in [0, 1), 53 bits.
   double uniform(std::uint64_t index) const;
-  /// Standard normal (Box-Muller).
+  /// Standard normal. Numbers 2k and 2k + 1 come from the same two uniforms.
+  /// Paper: Box and Muller 1958, "A note on the generation of random normal deviates".
   double normal(std::uint64_t index) const;
+  /// out[i] = std * normal(first + i), the same bits at half the work.
+  void fill_normal(std::span<float> out, double std, std::uint64_t first = 0) const;
   /// Uniform integer in [0, n), n >= 1; bias below n / 2^64.
   std::uint64_t below(std::uint64_t n, std::uint64_t index) const;
 
  private:
+  /// bits(2 number) and bits(2 number + 1).
+  std::array<std::uint64_t, 2> pair(std::uint64_t number) const;
+
   std::uint64_t seed_;
   RngPurpose purpose_;
   std::uint64_t stream_;
