@@ -30,21 +30,22 @@ struct GemmArgs {
   bool symmetric = false;
 };
 
-/// y = act(x wT + bias). x: (N, K), w: (M, K), bias: (M) or undefined, y: (N, M).
-/// pre: (N, M), the value before the activation, assigned; undefined if act is none.
+/// y = act(x) wT + bias. x: (N, K), w: (M, K), bias: (M) or undefined, y: (N, M).
+/// hidden: (N, K), act(x), assigned; undefined if act is none.
 struct LinearArgs {
-  Tensor x{}, w{}, bias{}, pre{}, y{};
+  Tensor x{}, w{}, bias{}, hidden{}, y{};
   Activation activation = Activation::none;
 };
 
-/// forward: y = act(x). backward: dx = beta dx + dy act'(x). All of one shape; dx may be dy.
+/// forward: y = act(x). backward: dx = beta dx + dy act'(x), and y = act(x) again where y is
+/// defined, so that nobody needs to keep it. All of one shape; dx may be dy.
 struct ActivationArgs {
   Activation kind = Activation::none;
   Tensor x{}, y{};
 };
 struct ActivationBackwardArgs {
   Activation kind = Activation::none;
-  Tensor x{}, dy{}, dx{};
+  Tensor x{}, dy{}, dx{}, y{};
   double beta = 0;
 };
 

@@ -8,7 +8,7 @@
 
 namespace muonlab {
 
-/// y = act(x WT + b), W (out, in).
+/// y = act(x) WT + b, W (out, in).
 struct Linear {
   Parameter weight;
   Parameter bias;  ///< its value is undefined if the layer has none

@@ -7,7 +7,7 @@ Mlp::Mlp(const Init& init, const std::string& name, const GptConfig& config) : a
   proj = Linear(init, name + ".proj", 4 * config.n_embd, config.n_embd, {.bias = config.bias, .std = residual_std(config)});
 }
 
-Var Mlp::operator()(const Var& x) const { return proj(fc(x, activation)); }
+Var Mlp::operator()(const Var& x) const { return proj(fc(x), activation); }
 
 void Mlp::collect(std::vector<Parameter>& out) const {
   fc.collect(out);

@@ -14,51 +14,56 @@
 //   silu          x sigmoid(x)
 namespace muonlab::cpu {
 
+/// Value and derivative at one point; what they have in common is computed once.
+template <class T>
+struct Activated {
+  T value, slope;
+};
+
 template <class T>
 struct Gelu {
-  static T value(T x) { return x * vnormal(x).cdf; }
-  static T slope(T x) {
+  static Activated<T> at(T x) {
     const Normal<T> n = vnormal(x);
-    return n.cdf + x * n.density;
+    return {x * n.cdf, n.cdf + x * n.density};
   }
 };
 
+/// With (1 + tanh u) / 2 = logistic(2 u).
 template <class T>
 struct GeluTanh {
-  static constexpr T kScale = static_cast<T>(0.797884560802865355879892119869);  // sqrt(2/pi)
-  static constexpr T kCubic = static_cast<T>(0.044715);
-  static T value(T x) { return T(0.5) * x * (T(1) + vtanh(kScale * (x + kCubic * x * x * x))); }
-  static T slope(T x) {
-    const T t = vtanh(kScale * (x + kCubic * x * x * x));
-    return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * kScale * (T(1) + 3 * kCubic * x * x);
+  static Activated<T> at(T x) {
+    constexpr T kScale = static_cast<T>(2 * 0.797884560802865355879892119869);  // 2 sqrt(2/pi)
+    constexpr T kCubic = static_cast<T>(0.044715);
+    const Logistic<T> s = vlogistic(kScale * (x + kCubic * x * x * x));
+    return {x * s.value, s.value + x * s.slope * kScale * (T(1) + 3 * kCubic * x * x)};
   }
 };
 
+// A NaN passes on: it must reach the loss.
 template <class T>
 struct Relu {
-  static T value(T x) { return x > T(0) ? x : T(0); }
-  static T slope(T x) { return x > T(0) ? T(1) : T(0); }
+  static Activated<T> at(T x) { return {x < T(0) ? T(0) : x, x > T(0) ? T(1) : T(0)}; }
 };
 
 template <class T>
 struct ReluSquared {
-  static T value(T x) { return x > T(0) ? x * x : T(0); }
-  static T slope(T x) { return x > T(0) ? 2 * x : T(0); }
+  static Activated<T> at(T x) {
+    const T r = x < T(0) ? T(0) : x;
+    return {r * r, 2 * r};
+  }
 };
 
 template <class T>
 struct Silu {
-  static T value(T x) { return x * vsigmoid(x); }
-  static T slope(T x) {
-    const T s = vsigmoid(x);
-    return s * (T(1) + x * (T(1) - s));
+  static Activated<T> at(T x) {
+    const Logistic<T> s = vlogistic(x);
+    return {x * s.value, s.value + x * s.slope};
   }
 };
 
 template <class T>
 struct Identity {
-  static T value(T x) { return x; }
-  static T slope(T) { return T(1); }
+  static Activated<T> at(T x) { return {x, T(1)}; }
 };
 
 /// Calls f with the activation as a type, so that the loop inside it is compiled for each.
@@ -78,7 +83,7 @@ void with_activation(Activation kind, const F& f) {
 template <class T>
 void apply_activation(Activation kind, std::int64_t n, const T* x, T* y) {
   with_activation<T>(kind, [&](auto act) {
-    for (std::int64_t i = 0; i < n; ++i) y[i] = act.value(x[i]);
+    for (std::int64_t i = 0; i < n; ++i) y[i] = act.at(x[i]).value;
   });
 }
 

@@ -91,21 +91,25 @@ void CpuBackend::activation(const ActivationArgs& a) {
     Tensor out = a.y;
     const T* x = a.x.data<T>();
     T* y = out.data<T>();
-    with_activation<T>(a.kind, [&](auto act) { for_elements(out.numel(), [=](std::int64_t i) { y[i] = act.value(x[i]); }); });
+    parallel_for(out.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) { apply_activation(a.kind, end - begin, x + begin, y + begin); });
   });
 }
 
 void CpuBackend::activation_backward(const ActivationBackwardArgs& a) {
   with_type(a.x, [&](auto zero) {
     using T = decltype(zero);
-    Tensor out = a.dx;
-    const T *x = a.x.data<T>(), *dy = a.dy.data<T>();
-    T* dx = out.data<T>();
+    Tensor dx_out = a.dx, y_out = a.y;
+    const T *x = a.x.data<T>(), *dy = a.dy.data<T>(), beta = static_cast<T>(a.beta);
+    T *dx = dx_out.data<T>(), *y = a.y.defined() ? y_out.data<T>() : nullptr;
     with_activation<T>(a.kind, [&](auto act) {
-      if (a.beta == 0) {
-        for_elements(out.numel(), [=](std::int64_t i) { dx[i] = dy[i] * act.slope(x[i]); });
+      if (y) {
+        for_elements(dx_out.numel(), [=](std::int64_t i) {
+          const Activated<T> at = act.at(x[i]);
+          y[i] = at.value;
+          dx[i] = dy[i] * at.slope + (beta == T(0) ? T(0) : beta * dx[i]);
+        });
       } else {
-        for_elements(out.numel(), [=](std::int64_t i) { dx[i] += dy[i] * act.slope(x[i]); });
+        for_elements(dx_out.numel(), [=](std::int64_t i) { dx[i] = dy[i] * act.at(x[i]).slope + (beta == T(0) ? T(0) : beta * dx[i]); });
       }
     });
   });

@@ -83,18 +83,20 @@ void gemm_typed(const GemmArgs& g) {
 template <class T>
 void linear_typed(const LinearArgs& l) {
   const std::int64_t n = l.x.shape().rows(), k = l.w.shape()[1], m = l.w.shape()[0];
-  const bool act = l.activation != Activation::none;
   const T *x = l.x.data<T>(), *w = l.w.data<T>(), *bias = l.bias.defined() ? l.bias.data<T>() : nullptr;
-  Tensor pre_out = act ? l.pre : l.y, y_out = l.y;
-  T *pre = pre_out.data<T>(), *y = y_out.data<T>();
-  for_tiles(1, n, m, choose_tiling(n, m, k), [&](std::int64_t, std::int64_t i, std::int64_t rows, std::int64_t j, std::int64_t columns) {
-    multiply_tile<T>({rows, columns, k, x + i * k, k, false, w + j * k, k, true, pre + i * m + j, m});
-    for (std::int64_t r = i; r < i + rows && (bias || act); ++r) {
-      T* p = pre + r * m;
-      if (bias)
-        for (std::int64_t s = j; s < j + columns; ++s) p[s] += bias[s];
-      if (act) apply_activation(l.activation, columns, p + j, y + r * m + j);
-    }
+  Tensor hidden_out = l.hidden, y_out = l.y;
+  T* hidden = l.activation == Activation::none ? nullptr : hidden_out.data<T>();
+  T* y = y_out.data<T>();
+  const Tiling tiling = choose_tiling(n, m, k);
+  // Where a tile spans all columns, it activates its own rows while they are about to be used.
+  const bool in_tile = tiling.columns >= m;
+  if (hidden && !in_tile)
+    parallel_for(n * k, 16384, [&](std::int64_t begin, std::int64_t end) { apply_activation(l.activation, end - begin, x + begin, hidden + begin); });
+  for_tiles(1, n, m, tiling, [&](std::int64_t, std::int64_t i, std::int64_t rows, std::int64_t j, std::int64_t columns) {
+    if (hidden && in_tile) apply_activation(l.activation, rows * k, x + i * k, hidden + i * k);
+    multiply_tile<T>({rows, columns, k, (hidden ? hidden : x) + i * k, k, false, w + j * k, k, true, y + i * m + j, m});
+    for (std::int64_t r = i; r < i + rows && bias; ++r)
+      for (std::int64_t s = j; s < j + columns; ++s) y[r * m + s] += bias[s];
   });
 }
 

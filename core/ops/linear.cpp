@@ -1,4 +1,4 @@
-// y = act(z), z = x wT + b        dz = dy act'(z)    dx = dz w    dw = dzT x    db = sum of rows of dz
+// y = h wT + b, h = act(x)        dh = dy w    dx = dh act'(x)    dw = dyT h    db = sum of the rows of dy
 #include "core/ops/linear.h"
 
 #include "core/ops/check.h"
@@ -11,42 +11,45 @@ Tensor as_matrix(const Tensor& t) { return t.reshape({t.shape().rows(), t.shape(
 
 struct LinearOp {
   Activation activation;
-  Tensor x{}, w{}, pre{};
+  Tensor x{}, w{};
+
+  bool activated() const { return activation != Activation::none; }
+  Tensor scratch() const { return Tensor::empty({x.shape().rows(), x.shape()[-1]}, x.dtype(), x.device()); }
 
   Tensor forward(const Tensor& x_in, const Tensor& w_in, const Tensor& b) {
     const ProfileScope profile("linear");
     x = x_in;
     w = w_in;
-    const std::int64_t m = w.shape()[0];
-    Tensor y = Tensor::empty(x.shape().with_last(m), x.dtype(), x.device());
-    if (activation != Activation::none) pre = Tensor::empty({x.shape().rows(), m}, x.dtype(), x.device());
-    backend_of(x.device()).linear({.x = as_matrix(x), .w = w, .bias = b, .pre = pre, .y = as_matrix(y), .activation = activation});
+    Tensor y = Tensor::empty(x.shape().with_last(w.shape()[0]), x.dtype(), x.device());
+    backend_of(x.device())
+        .linear({.x = as_matrix(x), .w = w, .bias = b, .hidden = activated() ? scratch() : Tensor(), .y = as_matrix(y), .activation = activation});
     return y;
   }
 
-  void backward(Tensor dy, std::span<GradSink, 3> in) {
+  void backward(Tensor dy_in, std::span<GradSink, 3> in) {
     const ProfileScope profile("linear backward");
     Backend& backend = backend_of(x.device());
-    Tensor dz = as_matrix(dy);
-    if (activation != Activation::none) {
-      // dy is overwritten if nobody else reads it; `dy` and `dz` are two handles on it.
-      dy = Tensor();
-      const Tensor dx = dz.unique() ? dz : Tensor::empty(pre.shape(), pre.dtype(), pre.device());
-      backend.activation_backward({.kind = activation, .x = pre, .dy = dz, .dx = dx});
-      dz = dx;
-      pre = Tensor();
-    }
-    if (in[0].wanted()) {
-      auto [dx, beta] = in[0].open(x);
-      backend.gemm({.a = dz, .b = w, .c = as_matrix(dx), .beta = beta});
+    const Tensor dy = as_matrix(dy_in);
+    Tensor h = activated() ? scratch() : as_matrix(x);
+    if (activated() || in[0].wanted()) {
+      auto [dx, beta] = in[0].wanted() ? in[0].open(x) : GradSink::Target{scratch(), 0};
+      dx = as_matrix(dx);
+      if (activated()) {
+        // dh may lie where dx goes, unless dx holds a gradient to add to.
+        Tensor dh = beta == 0 ? dx : scratch();
+        backend.gemm({.a = dy, .b = w, .c = dh});
+        backend.activation_backward({.kind = activation, .x = as_matrix(x), .dy = dh, .dx = dx, .y = h, .beta = beta});
+      } else {
+        backend.gemm({.a = dy, .b = w, .c = dx, .beta = beta});
+      }
     }
     if (in[1].wanted()) {
       auto [dw, beta] = in[1].open(w);
-      backend.gemm({.a = dz, .b = as_matrix(x), .c = dw, .trans_a = true, .beta = beta});
+      backend.gemm({.a = dy, .b = h, .c = dw, .trans_a = true, .beta = beta});
     }
     if (in[2].wanted()) {
-      auto [db, beta] = in[2].open(Tensor::empty({dz.shape()[1]}, dz.dtype(), dz.device()));
-      backend.column_sum({.src = dz, .dst = db, .beta = beta});
+      auto [db, beta] = in[2].open(Tensor::empty({dy.shape()[1]}, dy.dtype(), dy.device()));
+      backend.column_sum({.src = dy, .dst = db, .beta = beta});
     }
   }
 };
