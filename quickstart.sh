@@ -22,7 +22,7 @@ install_packages
 configure_release
 build_release --target muonlab
 
-if [ -e "$run" ]; then
+if [ -e "$run/config.toml" ]; then
   echo "$run is here already: going on with it (delete it to begin anew)."
   interruptible "$muonlab" train --resume "$run"
 else

@@ -20,7 +20,7 @@ phase() {
   fi
   trap - EXIT
   printf 'failed: %s\n\n' "$*"
-  tail -n 30 "$log" | sed 's/^/  | /'
+  tail -n 20 "$log" | sed 's/^/  | /'
   printf '\nThe whole output is in %s\n' "$log"
   return 1
 }
@@ -56,7 +56,7 @@ update_and_install() {
 
 # Installs the named packages that are missing, or says which they are and how to get them.
 need() {
-  local lacking
+  local lacking sudo
   lacking=$(missing "$@")
   if [ -z "$lacking" ]; then return 0; fi
   if as_root true 2>/dev/null; then
@@ -68,19 +68,21 @@ need() {
   else
     printf 'Not installed:%s\nTo install them takes root. Run this, then start again:\n' "$lacking"
   fi
-  printf '  %sapt-get install%s\n' "$(command -v sudo >/dev/null && echo 'sudo ')" "$(missing "$@")"
+  sudo=$(command -v sudo >/dev/null && echo "sudo ")
+  printf '  %sapt-get update; %sapt-get install%s\n' "$sudo" "$sudo" "$(missing "$@")"
   return 1
 }
 
-# Installs those of the named packages that can be had without more ado.
+# Installs those of the named packages that can be had without more ado, and says what is lacking.
 want() {
-  local package
-  as_root true 2>/dev/null || return 0
+  local package available="" lacking
   for package in $(missing "$@"); do
-    if apt-cache show "$package" >/dev/null 2>&1; then
-      phase "$package" apt_install "$package" || echo "Going on without $package."
-    fi
+    if apt-cache show "$package" >/dev/null 2>&1; then available+=" $package"; fi
   done
+  # shellcheck disable=SC2086
+  if [ -n "$available" ] && as_root true 2>/dev/null; then phase extras apt_install $available || echo; fi
+  lacking=$(missing "$@")
+  if [ -n "$lacking" ]; then echo "Going on without$lacking."; fi
 }
 
 install_packages() {
