@@ -1,0 +1,72 @@
+#include "core/cpu/parallel.h"
+
+#include <atomic>
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "core/backend.h"
+#include "tests/support/catch.h"
+
+using namespace muonlab;
+using muonlab::cpu::chunk_count;
+using muonlab::cpu::parallel_for;
+
+TEST_CASE("every chunk is run once, with the same bounds for any number of threads", "[parallel]") {
+  const int before = cpu::threads();
+  for (std::int64_t n : {0, 1, 7, 64, 1000}) {
+    for (std::int64_t grain : {1, 7, 64, 5000}) {
+      std::set<std::pair<std::int64_t, std::int64_t>> want;
+      for (std::int64_t i = 0; i < n; i += grain) want.emplace(i, std::min(n, i + grain));
+      for (int threads : {1, 2, 3, 8}) {
+        cpu::set_threads(threads);
+        std::mutex mutex;
+        std::multiset<std::pair<std::int64_t, std::int64_t>> got;
+        parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
+          std::lock_guard lock(mutex);
+          got.emplace(begin, end);
+        });
+        INFO("n " << n << " grain " << grain << " threads " << threads);
+        CHECK(std::vector(got.begin(), got.end()) == std::vector(want.begin(), want.end()));
+        CHECK(chunk_count(n, grain) == static_cast<std::int64_t>(want.size()));
+      }
+    }
+  }
+  cpu::set_threads(before);
+}
+
+TEST_CASE("a nested loop runs whole, on the thread that called it", "[parallel]") {
+  const int before = cpu::threads();
+  cpu::set_threads(4);
+  std::atomic<int> inner{0}, strangers{0};
+  parallel_for(8, 1, [&](std::int64_t, std::int64_t) {
+    thread_local int mark = 0;
+    const int* here = &mark;
+    parallel_for(10, 1, [&](std::int64_t, std::int64_t) {
+      ++inner;
+      strangers += &mark != here;
+    });
+  });
+  CHECK(inner == 80);
+  CHECK(strangers == 0);
+  cpu::set_threads(before);
+}
+
+TEST_CASE("for_each visits every index once", "[parallel]") {
+  std::vector<std::atomic<int>> visits(100);
+  backend_of(Device{}).for_each(100,
+                                [&](std::int64_t i) { ++visits[static_cast<std::size_t>(i)]; });
+  int wrong = 0;
+  for (const auto& v : visits) wrong += v != 1;
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("there is always a thread", "[parallel]") {
+  const int before = cpu::threads();
+  cpu::set_threads(0);
+  CHECK(cpu::threads() >= 1);
+  cpu::set_threads(-3);
+  CHECK(cpu::threads() >= 1);
+  cpu::set_threads(before);
+}
