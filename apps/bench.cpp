@@ -1,0 +1,217 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <vector>
+
+#include "apps/cli.h"
+#include "apps/commands.h"
+#include "apps/display.h"
+#include "apps/generator.h"
+#include "apps/json.h"
+#include "apps/machine.h"
+#include "apps/presets.h"
+#include "apps/train_config.h"
+#include "apps/trainer.h"
+#include "core/backend.h"
+#include "core/cpu/parallel.h"
+#include "core/profile.h"
+#include "core/rng.h"
+
+namespace muonlab {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kDefaultPreset = "shakespeare-cpu";
+constexpr std::int64_t kDefaultSteps = 100, kWarmup = 20, kProfiled = 10;
+
+struct BenchConfig {
+  std::int64_t vocab_size = 0;
+  std::int64_t generate = 0;
+  bool json = false;
+};
+
+OptionTable options(BenchConfig& c) {
+  return OptionBuilder()
+      .integer("vocab_size", c.vocab_size, {0, 1e7}, "tokens; 0: as many as the preset's data have")
+      .integer("generate", c.generate, {0, 1e9},
+               "time the writing of so many tokens instead of training")
+      .boolean("json", c.json, "the result as one JSON object")
+      .table();
+}
+
+/// The options of a run that a benchmark on random tokens heeds.
+std::vector<OptionGroup> heeded(std::vector<OptionGroup> groups) {
+  constexpr std::array<std::string_view, 6> kRun{"preset",     "steps", "batch",
+                                                 "grad_accum", "seed",  "threads"};
+  std::vector<OptionGroup> kept;
+  for (OptionGroup& group : groups) {
+    if (group.title == "Data") continue;
+    if (group.title == "Run")
+      std::erase_if(group.options, [&](const Option& option) {
+        return std::find(kRun.begin(), kRun.end(), option.name) == kRun.end();
+      });
+    kept.push_back(std::move(group));
+  }
+  return kept;
+}
+
+/// A few batches of random tokens, used in turn, so that making them is not what is timed.
+BatchSource random_batches(const GptConfig& model, const RunConfig& run) {
+  constexpr std::uint64_t kBatches = 8;
+  const std::int64_t rows = run.batch, block = model.block_size;
+  const auto vocab = static_cast<std::uint64_t>(model.vocab_size);
+  std::vector<Batch> batches;
+  for (std::uint64_t i = 0; i < kBatches; ++i) {
+    const Rng rng(run.seed, RngPurpose::batch, i);
+    const auto tensor = [&](std::uint64_t from) {
+      Tensor t = Tensor::empty({rows, block}, DType::i32);
+      for (std::int32_t& id : t.host<std::int32_t>())
+        id = static_cast<std::int32_t>(rng.below(vocab, from++));
+      return t;
+    };
+    batches.push_back({tensor(0), tensor(static_cast<std::uint64_t>(rows * block))});
+  }
+  return [batches, accum = run.grad_accum](std::int64_t step, std::int64_t micro) {
+    return batches[static_cast<std::uint64_t>(step * accum + micro) % kBatches];
+  };
+}
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + std::ssize(values) / 2;
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// To `digits` decimals, in the double that prints so.
+double rounded(double value, int digits) {
+  const double unit = std::pow(10, digits);
+  return std::round(value * unit) / unit;
+}
+
+double time_generation(const Gpt& model, std::int64_t tokens, std::uint64_t seed) {
+  SamplingOptions sampling;
+  sampling.temperature = 1;
+  sampling.seed = seed;
+  const std::int32_t first = 0;
+  Generator generator(model, {&first, 1}, sampling);
+  const Clock::time_point start = Clock::now();
+  for (std::int64_t i = 0; i < tokens; ++i) generator.next();
+  return static_cast<double>(tokens) / seconds_since(start);
+}
+
+struct StepTimes {
+  double step_ms = 0, optimizer_ms = 0;  ///< medians
+  double tokens_per_s = 0;
+  double startup_s = 0;         ///< from the start of the process to the first step
+  std::int64_t raw_allocs = 0;  ///< memory requests to the operating system after the warm-up
+  std::int64_t peak_rss_mib = 0;
+  std::vector<ProfileRow> profile;
+};
+
+StepTimes time_steps(const Gpt& model, const RunConfig& run, OptimizerConfig optimizer_config) {
+  Optimizer optimizer(model.parameters(), std::move(optimizer_config));
+  Trainer trainer(model, optimizer, random_batches(model.config, run), run.grad_accum, run.seed);
+  StepTimes times;
+  times.startup_s = process_age();
+
+  const Allocator& allocator = backend_of(Device{}).allocator();
+  const std::int64_t warmup = std::min(kWarmup, run.steps);
+  std::vector<double> steps, updates;
+  for (std::int64_t i = 0; i < warmup + run.steps; ++i) {
+    if (i == warmup) times.raw_allocs = allocator.stats().raw_allocs;
+    const Clock::time_point start = Clock::now();
+    const StepResult step = trainer.step(i);
+    if (i < warmup) continue;
+    steps.push_back(seconds_since(start));
+    updates.push_back(step.optimizer_s);
+  }
+  times.raw_allocs = allocator.stats().raw_allocs - times.raw_allocs;
+  times.peak_rss_mib = peak_rss_mib();
+  times.step_ms = median(steps) * 1e3;
+  times.optimizer_ms = median(updates) * 1e3;
+  times.tokens_per_s = static_cast<double>(run.batch * run.grad_accum * model.config.block_size) /
+                       times.step_ms * 1e3;
+
+  Profile profile;
+  for (std::int64_t i = 0; i < std::min(kProfiled, run.steps); ++i)
+    trainer.step(warmup + run.steps + i);
+  times.profile = profile.rows();
+  return times;
+}
+
+void print_times(const StepTimes& times, double total) {
+  fmt::print("step         {:.2f} ms, of which optimizer {:.2f} ms\n", times.step_ms,
+             times.optimizer_ms);
+  fmt::print("speed        {} tokens/s\n", with_thousands(std::llround(times.tokens_per_s)));
+  fmt::print("peak memory  {} MiB; {} new blocks after the warm-up\n", times.peak_rss_mib,
+             times.raw_allocs);
+  fmt::print("start-up     {:.3f} s to the first step\n", times.startup_s);
+  for (const ProfileRow& row : times.profile)
+    fmt::print("  {:<24} {:5.1f} %\n", row.name, 100 * row.seconds / total);
+}
+
+}  // namespace
+
+int bench_command(std::span<const std::string> arguments) {
+  TrainConfig config;
+  BenchConfig bench;
+  CommandSpec spec{
+      "bench",
+      "Times training steps, or generation, on random tokens: medians over --steps steps after a "
+      "warm-up, then a few more under the profiler for the share of each primitive.",
+      "", heeded(config.groups())};
+  const OptionGroup bench_group{"Benchmark", options(bench)};
+  spec.groups.insert(spec.groups.begin(), bench_group);
+  const auto given = parse_flags(spec, arguments);
+  if (!given) return 0;
+  std::vector<Assignment> flags{{"preset", kDefaultPreset, ""},
+                                {"steps", std::to_string(kDefaultSteps), ""}};
+  const auto [bench_flags, run_flags] = split_flags(*given, bench_group);
+  flags.insert(flags.end(), run_flags.begin(), run_flags.end());
+  assign({&bench_group, 1}, bench_flags);
+  config.layer({}, flags);
+  config.resolve();
+  const RunConfig& run = config.run;
+  if (run.threads > 0) cpu::set_threads(static_cast<int>(run.threads));
+  config.model.vocab_size =
+      bench.vocab_size ? bench.vocab_size : find_preset(run.preset).vocab_size;
+  const Gpt model(config.model, run.seed);
+
+  JsonObject result;
+  result.add("preset", run.preset)
+      .add("optimizer", config.optimizer.optimizer)
+      .add("precision", "highest")
+      .add("threads", cpu::threads());
+  if (bench.generate > 0) {
+    const double speed = time_generation(model, bench.generate, run.seed);
+    result.add("generate_tokens_per_s", rounded(speed, 1)).add("peak_rss_mib", peak_rss_mib());
+    if (!bench.json) fmt::print("generation   {} tokens/s\n", with_thousands(std::llround(speed)));
+  } else {
+    const StepTimes times = time_steps(model, run, std::move(config.optimizer));
+    double total = 0;
+    for (const ProfileRow& row : times.profile) total += row.seconds;
+    JsonObject shares;
+    for (const ProfileRow& row : times.profile)
+      shares.add(row.name, rounded(row.seconds / total, 4));
+    result.add("step_ms", rounded(times.step_ms, 3))
+        .add("optimizer_ms", rounded(times.optimizer_ms, 3))
+        .add("tokens_per_s", std::llround(times.tokens_per_s))
+        .add("peak_rss_mib", times.peak_rss_mib)
+        .add("startup_s", rounded(times.startup_s, 3))
+        .add("raw_allocs", times.raw_allocs)
+        .add("shares", shares);
+    if (!bench.json) print_times(times, total);
+  }
+  if (bench.json) fmt::print("{}\n", result.str());
+  return 0;
+}
+
+}  // namespace muonlab

@@ -1,0 +1,258 @@
+#include "apps/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+
+#include "apps/display.h"
+#include "apps/files.h"
+#include "core/error.h"
+
+namespace muonlab {
+namespace {
+
+std::string canonical(std::string name) {
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+const Option* find(std::span<const OptionGroup> groups, std::string_view name) {
+  for (const OptionGroup& group : groups)
+    for (const Option& option : group.options)
+      if (option.name == name) return &option;
+  return nullptr;
+}
+
+/// True if "no_<name>" turns a known boolean off.
+bool is_negation(std::span<const OptionGroup> groups, std::string_view name) {
+  if (name.substr(0, 3) != "no_") return false;
+  const Option* option = find(groups, name.substr(3));
+  return option && option->is_flag;
+}
+
+[[noreturn]] void unknown_option(std::span<const OptionGroup> groups, const std::string& name,
+                                 const std::string& shown) {
+  std::vector<std::string> names;
+  for (const OptionGroup& group : groups)
+    for (const Option& option : group.options) names.push_back(option.name);
+  const std::string near = nearest_name(name, names);
+  throw ConfigError(fmt::format("there is no option {}{}", shown,
+                                near.empty() ? "" : fmt::format("; did you mean {}?", near)));
+}
+
+std::string_view trimmed(std::string_view text) {
+  const auto blank = [](char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; };
+  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+/// The value that the text behind '=' stands for; nullopt if a quote is not closed or something
+/// follows it.
+std::optional<std::string> unquoted(std::string_view text) {
+  if (text.empty() || (text[0] != '"' && text[0] != '\''))
+    return std::string(trimmed(text.substr(0, text.find_first_of("#;"))));
+  std::string value;
+  std::size_t i = 1;
+  for (; i < text.size() && text[i] != text[0]; ++i) {
+    if (text[0] == '"' && text[i] == '\\' && i + 1 < text.size()) ++i;
+    value += text[i];
+  }
+  if (i == text.size()) return std::nullopt;
+  const std::string_view rest = trimmed(text.substr(i + 1));
+  if (!rest.empty() && rest[0] != '#' && rest[0] != ';') return std::nullopt;
+  return value;
+}
+
+std::string quoted(const std::string& value) {
+  std::string text = "\"";
+  for (const char c : value) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + '"';
+}
+
+/// Numbers and booleans stand without quotes, as in TOML.
+bool is_bare(const std::string& value) {
+  double number = 0;
+  const char* end = value.data() + value.size();
+  const auto [at, error] = std::from_chars(value.data(), end, number);
+  return value == "true" || value == "false" || (error == std::errc() && at == end);
+}
+
+/// Breaks text at blanks into lines of at most `width` characters.
+std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
+  std::vector<std::string> lines;
+  while (text.size() > width) {
+    std::size_t cut = text.rfind(' ', width);
+    if (cut == std::string_view::npos || cut == 0) cut = text.find(' ');
+    if (cut == std::string_view::npos) break;
+    lines.emplace_back(text.substr(0, cut));
+    text.remove_prefix(cut + 1);
+  }
+  lines.emplace_back(text);
+  return lines;
+}
+
+void print_help(const CommandSpec& spec) {
+  const int columns = std::clamp(describe_terminal(stdout).width, 40, 100);
+  constexpr std::size_t kIndent = 26;
+  std::string positional = spec.positional;
+  for (char& c : positional) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  fmt::print("{}\n\nUsage: muonlab {}{} [options]\n", spec.summary, spec.name,
+             positional.empty() ? "" : fmt::format(" [{}]", positional));
+  for (const OptionGroup& group : spec.groups) {
+    fmt::print("\n{}\n", group.title);
+    for (const Option& o : group.options) {
+      const std::string flag = o.name == spec.positional
+                                   ? positional
+                                   : fmt::format("--{}{}", o.is_flag ? "[no_]" : "", o.name);
+      std::string note = o.is_flag || o.range == "text" ? "" : o.range;
+      if (!o.fallback.empty())
+        note += fmt::format("{}default {}", note.empty() ? "" : "; ", o.fallback);
+      const std::string doc = note.empty() ? o.doc : fmt::format("{} ({})", o.doc, note);
+      fmt::print("  {:<{}}", flag, kIndent - 2);
+      if (flag.size() + 3 > kIndent) fmt::print("\n{:{}}", "", kIndent);
+      const auto lines = wrapped(doc, static_cast<std::size_t>(columns) - kIndent);
+      for (std::size_t i = 0; i < lines.size(); ++i)
+        fmt::print("{:{}}{}\n", "", i ? kIndent : 0, lines[i]);
+    }
+  }
+  fmt::print("\nIn option names, dashes and underscores are the same.\n");
+}
+
+}  // namespace
+
+std::optional<std::vector<Assignment>> parse_flags(const CommandSpec& spec,
+                                                   std::span<const std::string> arguments) {
+  CLI::App app;
+  app.set_help_flag("");
+  app.allow_extras();
+  std::vector<Assignment> given;
+  bool help = false;
+  app.add_flag("-h,--help", help);
+  for (const OptionGroup& group : spec.groups) {
+    for (const Option& option : group.options) {
+      const auto take = [&given, &option](const std::string& value) {
+        given.push_back({option.name, value, ""});
+      };
+      if (option.is_flag) {
+        // "--x" gives "true", "--x=false" and "--no_x" give "false".
+        CLI::Option* flag = app.add_flag(fmt::format("--{0},!--no_{0}", option.name));
+        flag->take_last()->each(take);
+      } else {
+        const std::string name = option.name == spec.positional ? option.name : "--" + option.name;
+        app.add_option(name)->take_last()->type_size(1)->expected(1)->each(take);
+      }
+    }
+  }
+
+  std::vector<std::string> reversed;  // CLI11 takes arguments from the back
+  for (std::string argument : arguments) {
+    if (argument.rfind("--", 0) == 0) {
+      const std::size_t end = std::min(argument.find('='), argument.size());
+      const std::string name = canonical(argument.substr(2, end - 2));
+      if (find(spec.groups, name) || is_negation(spec.groups, name))
+        argument.replace(2, end - 2, name);
+    }
+    reversed.insert(reversed.begin(), std::move(argument));
+  }
+  try {
+    app.parse(std::move(reversed));
+  } catch (const CLI::ParseError& error) {
+    throw ConfigError(error.what());
+  }
+  if (help) {
+    print_help(spec);
+    return std::nullopt;
+  }
+  for (const std::string& extra : app.remaining()) {
+    if (extra.rfind("-", 0) != 0)
+      throw ConfigError(
+          fmt::format("'{}' was not expected here; see muonlab {} --help", extra, spec.name));
+    const std::string name = extra.substr(0, extra.find('='));
+    unknown_option(spec.groups,
+                   canonical(name.substr(std::min(name.find_first_not_of('-'), name.size()))),
+                   name);
+  }
+  return given;
+}
+
+std::vector<Assignment> parse_config(std::string_view text, const std::string& where) {
+  std::vector<Assignment> assignments;
+  std::string prefix;
+  int number = 0;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = trimmed(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::string at = fmt::format("{}:{}", where, ++number);
+    if (line.empty() || line[0] == '#' || line[0] == ';') continue;
+    if (line.front() == '[' && line.back() == ']') {
+      prefix = canonical(std::string(trimmed(line.substr(1, line.size() - 2)))) + '.';
+      continue;
+    }
+    const std::size_t equals = line.find('=');
+    if (equals == std::string_view::npos || equals == 0)
+      throw ConfigError(fmt::format("{}: expected 'name = value', found '{}'", at, line));
+    const auto value = unquoted(trimmed(line.substr(equals + 1)));
+    if (!value) throw ConfigError(fmt::format("{}: the quotes around the value do not match", at));
+    assignments.push_back(
+        {prefix + canonical(std::string(trimmed(line.substr(0, equals)))), *value, at});
+  }
+  return assignments;
+}
+
+std::vector<Assignment> read_config(const std::filesystem::path& path) {
+  return parse_config(read_text(path), path.string());
+}
+
+std::string config_text(std::span<const OptionGroup> groups) {
+  std::string text;
+  for (const OptionGroup& group : groups) {
+    text += fmt::format("{}# {}\n", text.empty() ? "" : "\n", group.title);
+    for (const Option& option : group.options) {
+      const std::string value = option.get();
+      text += fmt::format("{} = {}\n", option.name, is_bare(value) ? value : quoted(value));
+    }
+  }
+  return text;
+}
+
+void assign(std::span<const OptionGroup> groups, std::span<const Assignment> assignments) {
+  for (const Assignment& a : assignments) {
+    const Option* option = find(groups, a.name);
+    if (!option) {
+      const std::string shown =
+          a.where.empty() ? "--" + a.name : fmt::format("'{}' ({})", a.name, a.where);
+      unknown_option(groups, a.name, shown);
+    }
+    try {
+      option->set(a.value);
+    } catch (const ConfigError& error) {
+      if (a.where.empty()) throw;
+      throw ConfigError(fmt::format("{}: {}", a.where, error.what()));
+    }
+  }
+}
+
+std::pair<std::vector<Assignment>, std::vector<Assignment>> split_flags(
+    std::span<const Assignment> assignments, const OptionGroup& group) {
+  std::pair<std::vector<Assignment>, std::vector<Assignment>> parts;
+  for (const Assignment& a : assignments)
+    (find({&group, 1}, a.name) ? parts.first : parts.second).push_back(a);
+  return parts;
+}
+
+const std::string* find_assignment(std::span<const Assignment> assignments, std::string_view name) {
+  const std::string* value = nullptr;
+  for (const Assignment& a : assignments)
+    if (a.name == name) value = &a.value;
+  return value;
+}
+
+}  // namespace muonlab

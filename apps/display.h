@@ -1,0 +1,79 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace muonlab {
+
+/// What an output stream can show.
+struct Terminal {
+  bool live = false;   ///< a terminal whose last line can be rewritten
+  bool color = false;  ///< live, and NO_COLOR is not set (https://no-color.org)
+  bool utf8 = false;   ///< the locale's characters are UTF-8
+  int width = 80;      ///< columns
+};
+Terminal describe_terminal(std::FILE* stream);
+
+/// How a run goes, for one step.
+struct Progress {
+  std::int64_t step = 0, steps = 0;
+  double loss = 0, lr = 0;
+  double tokens_per_s = 0;
+  double eta_s = 0;  ///< seconds until the last step
+};
+
+/// A point of a curve.
+struct CurvePoint {
+  double x = 0, y = 0;
+};
+
+/// What `train` tells a person: one live line on a terminal, plain lines in a pipe. Output that
+/// nobody reads any more (a closed pipe) is no reason to stop a run, so write errors are ignored.
+class Display {
+ public:
+  /// `stream` gets everything but what `quiet` silences.
+  Display(std::FILE* stream, bool quiet);
+  ~Display();
+  Display(const Display&) = delete;
+  Display& operator=(const Display&) = delete;
+
+  bool live() const { return terminal_.live && !quiet_; }
+  /// A line that stays.
+  void say(std::string_view text);
+  /// Likewise, emphasised where colour is on.
+  void headline(std::string_view text);
+  /// Something that went wrong without ending the run; on standard error, also when quiet.
+  void warn(std::string_view text);
+  /// The live line, rewritten at most ten times a second; nothing in a pipe.
+  void progress(const Progress& progress);
+  /// On a terminal only: the points as a small picture.
+  void curve(std::span<const CurvePoint> points);
+
+ private:
+  void clear_live_line();
+
+  std::FILE* stream_;
+  bool quiet_;
+  Terminal terminal_;
+  bool live_line_shown_ = false;
+  std::chrono::steady_clock::time_point last_progress_{};
+};
+
+/// "step 250/2000  loss 2.1034  lr 9.8e-04  41,200 tokens/s  ETA 1:02", cut after the last part
+/// that fits in `width` columns.
+std::string progress_line(const Progress& progress, int width);
+
+/// A curve of `width` columns and `height` rows of text plus an axis, in Unicode blocks or in
+/// ASCII.
+std::string draw_curve(std::span<const CurvePoint> points, int width, int height, bool utf8);
+
+/// 12345678 -> "12,345,678"
+std::string with_thousands(std::int64_t n);
+/// Seconds as "0.4 s", "12 s", "3:25", "2:03:25".
+std::string duration_text(double seconds);
+
+}  // namespace muonlab

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace muonlab {
+
+/// The processor as the operating system describes it.
+struct Machine {
+  std::string cpu;  ///< model name
+  int cores = 1;    ///< logical cores that this process may use
+  std::vector<std::string>
+      instruction_sets;  ///< those that matter for products: "avx2", "amx_bf16"
+};
+Machine describe_machine();
+
+/// Compiler and version that built the program.
+std::string compiler_name();
+/// Devices that this build can use on this machine: "cpu".
+std::vector<std::string> available_devices();
+
+/// Seconds since the operating system started this process, at most one clock tick (10 ms) too
+/// many.
+double process_age();
+/// Largest resident memory of this process so far, in MiB.
+std::int64_t peak_rss_mib();
+
+}  // namespace muonlab

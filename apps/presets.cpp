@@ -1,0 +1,112 @@
+#include "apps/presets.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/options.h"
+
+namespace muonlab {
+namespace {
+
+// The shakespeare configurations are those of nanoGPT (Karpathy 2022): "shakespeare-cpu" its
+// README's for a laptop, "shakespeare-gpu" config/train_shakespeare_char.py.
+const std::vector<Preset> kPresets{
+    {"tiny",
+     "2 layers of width 32 on the built-in corpus: seconds",
+     64,
+     {{"data", "builtin"},
+      {"builtin_size", "100000"},
+      {"n_layer", "2"},
+      {"n_head", "2"},
+      {"n_embd", "32"},
+      {"block_size", "32"},
+      {"batch", "8"},
+      {"steps", "200"},
+      {"warmup", "20"},
+      {"adamw.beta2", "0.99"},
+      {"eval_interval", "50"},
+      {"eval_batches", "8"},
+      {"checkpoint_interval", "50"}}},
+    {"shakespeare-cpu",
+     "nanoGPT's character model for a laptop, 0.8 M parameters: a minute on two cores",
+     65,
+     {{"data", "shakespeare"},
+      {"n_layer", "4"},
+      {"n_head", "4"},
+      {"n_embd", "128"},
+      {"block_size", "64"},
+      {"batch", "12"},
+      {"steps", "2000"},
+      {"warmup", "100"},
+      {"adamw.beta2", "0.99"},
+      {"eval_interval", "250"},
+      {"checkpoint_interval", "250"}}},
+    {"shakespeare-mid",
+     "the shape of shakespeare-gpu with small batches, 10.7 M parameters: an hour on two cores",
+     65,
+     {{"data", "shakespeare"},
+      {"n_layer", "6"},
+      {"n_head", "6"},
+      {"n_embd", "384"},
+      {"block_size", "256"},
+      {"batch", "8"},
+      {"steps", "5000"},
+      {"warmup", "100"},
+      {"adamw.beta2", "0.99"},
+      {"eval_interval", "250"},
+      {"checkpoint_interval", "250"}}},
+    {"shakespeare-gpu",
+     "nanoGPT's character model for a GPU, 10.7 M parameters",
+     65,
+     {{"data", "shakespeare"},
+      {"n_layer", "6"},
+      {"n_head", "6"},
+      {"n_embd", "384"},
+      {"block_size", "256"},
+      {"dropout", "0.2"},
+      {"batch", "64"},
+      {"steps", "5000"},
+      {"warmup", "100"},
+      {"adamw.beta2", "0.99"},
+      {"eval_interval", "250"},
+      {"checkpoint_interval", "250"}}},
+    {"gpt2-124m",
+     "the smallest GPT-2 with short windows, 124 M parameters, on a folder or file of GPT-2 tokens",
+     50257,
+     {{"data", ""},
+      {"n_layer", "12"},
+      {"n_head", "12"},
+      {"n_embd", "768"},
+      {"bias", "true"},
+      {"block_size", "64"},
+      {"batch", "4"},
+      {"steps", "2000"},
+      {"warmup", "100"},
+      {"adamw.beta2", "0.99"},
+      {"eval_interval", "250"},
+      {"checkpoint_interval", "250"}}},
+};
+
+}  // namespace
+
+std::span<const Preset> presets() { return kPresets; }
+
+const Preset& find_preset(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Preset& preset : kPresets) {
+    if (preset.name == name) return preset;
+    names.push_back(preset.name);
+  }
+  const std::string near = nearest_name(name, names);
+  throw ConfigError(fmt::format(
+      "--preset: there is no preset '{}'; {}", name,
+      near.empty() ? "see muonlab train --help" : fmt::format("did you mean '{}'?", near)));
+}
+
+std::vector<std::pair<std::string, std::string>> optimizer_defaults(const std::string& optimizer) {
+  if (optimizer == "muon") return {{"muon.scale", "spectral"}, {"lr", "0.02"}, {"aux_lr", "0.001"}};
+  if (optimizer == "sgd") return {{"lr", "0.1"}};
+  return {};
+}
+
+}  // namespace muonlab

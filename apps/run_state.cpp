@@ -1,0 +1,127 @@
+#include "apps/run_state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "apps/files.h"
+#include "apps/run_folder.h"
+#include "core/error.h"
+#include "core/hash.h"
+
+namespace muonlab {
+namespace {
+
+template <class T>
+T parse(const Metadata& metadata, const std::string& key, const std::filesystem::path& path) {
+  const auto entry = metadata.find(key);
+  T value{};
+  if (entry != metadata.end()) {
+    const std::string& text = entry->second;
+    const char* end = text.data() + text.size();
+    const auto [at, error] = std::from_chars(text.data(), end, value);
+    if (error == std::errc() && at == end && !(value < T{})) return value;
+  }
+  throw FormatError(fmt::format(
+      "{} is not the checkpoint of a run: its metadata have no valid '{}'", path.string(), key));
+}
+
+std::string text_of(const Metadata& metadata, const std::string& key,
+                    const std::filesystem::path& path) {
+  const auto entry = metadata.find(key);
+  if (entry == metadata.end())
+    throw FormatError(fmt::format("{} is not the checkpoint of a run: its metadata have no '{}'",
+                                  path.string(), key));
+  return entry->second;
+}
+
+}  // namespace
+
+Metadata to_metadata(const RunState& s) {
+  Metadata m{{"muonlab_version", MUONLAB_VERSION},         {"step", std::to_string(s.step)},
+             {"updates", std::to_string(s.updates)},       {"config", s.config},
+             {"vocab_size", std::to_string(s.vocab_size)}, {"corpus_sha256", s.corpus_sha256},
+             {"elapsed_s", to_text(s.elapsed_s)}};
+  if (s.val_loss) {
+    m["val_loss"] = to_text(*s.val_loss);
+    m["val_split"] = s.val_is_whole ? "whole" : "subset";
+  }
+  if (s.best_val_loss) m["best_val_loss"] = to_text(*s.best_val_loss);
+  return m;
+}
+
+RunState read_run_state(const Metadata& m, const std::filesystem::path& path) {
+  RunState s;
+  s.step = parse<std::int64_t>(m, "step", path);
+  s.updates = parse<std::int64_t>(m, "updates", path);
+  s.config = text_of(m, "config", path);
+  s.vocab_size = parse<std::int64_t>(m, "vocab_size", path);
+  s.corpus_sha256 = text_of(m, "corpus_sha256", path);
+  s.elapsed_s = parse<double>(m, "elapsed_s", path);
+  if (m.contains("val_loss")) {
+    s.val_loss = parse<double>(m, "val_loss", path);
+    s.val_is_whole = text_of(m, "val_split", path) == "whole";
+  }
+  if (m.contains("best_val_loss")) s.best_val_loss = parse<double>(m, "best_val_loss", path);
+  return s;
+}
+
+std::vector<NamedTensor> named_parameters(const Gpt& model) {
+  std::vector<NamedTensor> tensors;
+  for (const Parameter& p : model.parameters()) tensors.push_back({p.info.name, p.value()});
+  return tensors;
+}
+
+std::string weights_sha256(std::vector<NamedTensor> tensors) {
+  std::sort(tensors.begin(), tensors.end(),
+            [](const NamedTensor& a, const NamedTensor& b) { return a.name < b.name; });
+  Sha256 hash;
+  for (const NamedTensor& t : tensors) {
+    const Tensor host = t.tensor.to(Device{});
+    hash.update(t.name.c_str(), t.name.size() + 1);
+    hash.update(host.raw(), host.bytes());
+  }
+  return hash.hex();
+}
+
+RunPath find_run(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_regular_file(path, error))
+    return {std::filesystem::absolute(path).parent_path().parent_path(), path};
+  if (!std::filesystem::is_directory(path, error))
+    throw IoError(fmt::format("there is no run folder or checkpoint at {}", path.string()));
+  const auto checkpoints = list_checkpoints(path);
+  if (checkpoints.empty())
+    throw IoError(fmt::format("{} holds no checkpoint yet{}", path.string(),
+                              RunFolder::holds_run(path) ? "" : ", and no run either"));
+  return {path, checkpoints.back().path};
+}
+
+void read_config_of(const RunState& state, const std::filesystem::path& path, TrainConfig& config) {
+  try {
+    config.layer(parse_config(state.config, "its configuration"), {});
+  } catch (const ConfigError& error) {
+    throw FormatError(fmt::format("{}: {}", path.string(), error.what()));
+  }
+  config.model.vocab_size = state.vocab_size;
+}
+
+std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path) {
+  auto run = std::make_unique<LoadedRun>();
+  run->path = find_run(path);
+  const TensorFile file(run->path.checkpoint);
+  file.verify();
+  run->state = read_run_state(file.metadata(), run->path.checkpoint);
+  read_config_of(run->state, run->path.checkpoint, run->config);
+  run->model = std::make_unique<Gpt>(run->config.model, 0);
+  std::vector<NamedTensor> tensors = named_parameters(*run->model);
+  file.read_all(tensors, "opt/");
+  const std::filesystem::path tokenizer = run->path.folder / kTokenizerFile;
+  std::error_code error;
+  if (std::filesystem::exists(tokenizer, error))
+    run->tokenizer = Tokenizer::from_json(read_text(tokenizer));
+  return run;
+}
+
+}  // namespace muonlab

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apps/train_config.h"
+#include "core/checkpoint.h"
+#include "data/tokenizer.h"
+#include "nn/gpt.h"
+
+namespace muonlab {
+
+/// Where a run stands: what a checkpoint says beside its tensors. Tensors named "opt/..." are the
+/// optimizer's, all others the model's.
+struct RunState {
+  std::int64_t step = 0;  ///< batches used
+  std::int64_t updates =
+      0;               ///< of them, those that changed the weights: skipped steps do not count
+  std::string config;  ///< TrainConfig::text()
+  std::int64_t vocab_size = 0;
+  std::string corpus_sha256;
+  std::optional<double> val_loss;       ///< the latest one, in nats per token
+  bool val_is_whole = false;            ///< of the whole validation split, not of the fixed subset
+  std::optional<double> best_val_loss;  ///< lowest loss on the fixed subset so far
+  double elapsed_s = 0;                 ///< training time up to here, over all resumptions
+};
+
+Metadata to_metadata(const RunState& state);
+/// Throws: FormatError naming `path` if the metadata are not those of a run's checkpoint.
+RunState read_run_state(const Metadata& metadata, const std::filesystem::path& path);
+
+/// Handles on the model's parameters under their names.
+std::vector<NamedTensor> named_parameters(const Gpt& model);
+
+/// SHA-256 over the tensors in the order of their names: of each the name, a zero byte, and the raw
+/// little-endian values. Equal weights give equal digests whatever else a checkpoint holds.
+std::string weights_sha256(std::vector<NamedTensor> tensors);
+
+/// A checkpoint of a run, or the newest one of a run folder.
+struct RunPath {
+  std::filesystem::path folder, checkpoint;
+};
+/// `path` is a run folder or a checkpoint file in one. Throws: IoError if there is nothing to read.
+RunPath find_run(const std::filesystem::path& path);
+
+/// A trained model with what is needed to use it.
+struct LoadedRun {
+  RunPath path;
+  RunState state;
+  TrainConfig config;
+  std::unique_ptr<Gpt> model;
+  std::unique_ptr<Tokenizer> tokenizer;  ///< null if the run has tokens without text
+};
+/// Loads the model of a checkpoint after checking the checksum; nothing but the run folder is read.
+/// Throws: IoError, FormatError.
+std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path);
+
+/// A configuration from a checkpoint's own text.
+void read_config_of(const RunState& state, const std::filesystem::path& path, TrainConfig& config);
+
+}  // namespace muonlab

@@ -1,0 +1,107 @@
+#include "apps/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "core/error.h"
+#include "core/math.h"
+#include "core/profile.h"
+
+namespace muonlab {
+namespace {
+
+/// "the weights of x" or "the gradient of x" for the first parameter with a value that is not
+/// finite.
+std::string first_non_finite(const Gpt& model) {
+  const std::vector<Parameter> params = model.parameters();
+  for (const Parameter& p : params)
+    if (!std::isfinite(math::sum_squares(p.value()))) return "the weights of " + p.info.name;
+  for (const Parameter& p : params)
+    if (p.grad().defined() && !std::isfinite(math::sum_squares(p.grad())))
+      return "the gradient of " + p.info.name;
+  return "the activations";
+}
+
+}  // namespace
+
+Trainer::Trainer(const Gpt& model, Optimizer& optimizer, BatchSource batches,
+                 std::int64_t grad_accum, std::uint64_t seed)
+    : model_(model),
+      optimizer_(optimizer),
+      batches_(std::move(batches)),
+      grad_accum_(grad_accum),
+      seed_(seed) {}
+
+StepResult Trainer::step(std::int64_t step) {
+  StepResult result;
+  optimizer_.zero_grad();
+  for (std::int64_t micro = 0; micro < grad_accum_; ++micro) {
+    const Batch batch = batches_(step, micro);
+    Forward forward;
+    forward.training = true;
+    forward.seed = seed_;
+    forward.step = static_cast<std::uint64_t>(step * grad_accum_ + micro);
+    Tape tape;
+    Var loss;
+    {
+      Recording recording(tape);
+      loss = model_.loss(batch.ids, batch.targets, forward);
+    }
+    result.loss += loss.value().item() / static_cast<double>(grad_accum_);
+    tape.backward(loss, 1.0 / static_cast<double>(grad_accum_));
+  }
+  if (!std::isfinite(result.loss)) {
+    result.optimizer.skipped = true;
+    result.optimizer.non_finite = first_non_finite(model_);
+    return result;
+  }
+  ProfileScope scope("optimizer");
+  const auto start = std::chrono::steady_clock::now();
+  result.optimizer = optimizer_.step();
+  result.optimizer_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (result.optimizer.skipped)
+    result.optimizer.non_finite = "the gradient of " + result.optimizer.non_finite;
+  return result;
+}
+
+Evaluator::Evaluator(Tokens split, std::int64_t block, std::int64_t batch, std::int64_t batches)
+    : split_(std::move(split)), block_(block) {
+  const std::int64_t total = window_count(split_, block);
+  if (total == 0)
+    throw ConfigError(
+        fmt::format("the split has {} tokens, fewer than one window of {} and its target",
+                    split_.size(), block));
+  const std::int64_t whole = (total + batch - 1) / batch;
+  if (batches == 0 || batches >= whole) {
+    for (std::int64_t first = 0; first < total; first += batch)
+      parts_.push_back({first, std::min(batch, total - first)});
+  } else {
+    for (std::int64_t i = 0; i < batches; ++i)
+      parts_.push_back({(total - batch) * i / std::max<std::int64_t>(batches - 1, 1), batch});
+  }
+}
+
+std::int64_t Evaluator::windows() const {
+  std::int64_t count = 0;
+  for (const Part& part : parts_) count += part.count;
+  return count;
+}
+
+double Evaluator::evaluate(const Gpt& model, const std::function<bool()>& stop) const {
+  double sum = 0;
+  for (const Part& part : parts_) {
+    if (stop()) return std::numeric_limits<double>::quiet_NaN();
+    const Batch batch = muonlab::windows(split_, block_, part.first, part.count);
+    sum += model.loss(batch.ids, batch.targets, Forward{}).value().item() *
+           static_cast<double>(part.count);
+  }
+  return sum / static_cast<double>(windows());
+}
+
+}  // namespace muonlab

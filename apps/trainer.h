@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "data/batch.h"
+#include "nn/gpt.h"
+#include "optim/optimizer.h"
+
+namespace muonlab {
+
+/// One batch per (step, micro-batch); a pure function, so that a run needs no reader state.
+using BatchSource = std::function<Batch(std::int64_t step, std::int64_t micro)>;
+
+/// What one step did.
+struct StepResult {
+  double loss = 0;         ///< mean over the micro-batches, nats per token
+  StepReport optimizer;    ///< also `skipped` if the loss is not finite; `non_finite` says where
+  double optimizer_s = 0;  ///< time of clipping and update
+};
+
+/// Turns batches into updates of a model. What step k does depends on the weights, the optimizer's
+/// state and k alone, so that a run can go on from any checkpoint with the same bits.
+class Trainer {
+ public:
+  /// Keeps references to both. `seed` is that of the dropout masks.
+  Trainer(const Gpt& model, Optimizer& optimizer, BatchSource batches, std::int64_t grad_accum,
+          std::uint64_t seed);
+
+  /// Forward and backward on each micro-batch of step `step`, then one update. If the loss or a
+  /// gradient is not finite, nothing changes and the result says so.
+  StepResult step(std::int64_t step);
+
+ private:
+  const Gpt& model_;
+  Optimizer& optimizer_;
+  BatchSource batches_;
+  std::int64_t grad_accum_;
+  std::uint64_t seed_;
+};
+
+/// Mean loss in nats per token over windows of a split, in file order, `batch` windows at a time.
+class Evaluator {
+ public:
+  /// `batches`: how many batches to use, spread evenly over the split; 0: all windows. Tokens
+  /// behind the last whole window are left out. Throws: ConfigError if the split is shorter than a
+  /// window.
+  Evaluator(Tokens split, std::int64_t block, std::int64_t batch, std::int64_t batches);
+
+  /// Windows that evaluate() uses, and the tokens that they predict.
+  std::int64_t windows() const;
+  std::int64_t tokens() const { return windows() * block_; }
+  /// Reads the model only. Stops early if `stop` becomes true, and then returns NaN.
+  double evaluate(
+      const Gpt& model, const std::function<bool()>& stop = [] { return false; }) const;
+
+ private:
+  /// First window of each batch; all batches but the last have the same number of windows.
+  struct Part {
+    std::int64_t first, count;
+  };
+  Tokens split_;
+  std::int64_t block_;
+  std::vector<Part> parts_;
+};
+
+}  // namespace muonlab
