@@ -8,9 +8,9 @@
 namespace muonlab {
 
 std::size_t Allocator::size_class(std::size_t bytes) {
-  constexpr std::size_t kSmallest = 64;
+  constexpr std::size_t kSmallest = 64, kLargestStep = std::size_t{128} << 10;
   if (bytes <= kSmallest) return kSmallest;
-  const std::size_t step = std::max(kSmallest, std::bit_floor(bytes - 1) / 8);
+  const std::size_t step = std::clamp(std::bit_floor(bytes - 1) / 8, kSmallest, kLargestStep);
   return (bytes + step - 1) / step * step;
 }
 

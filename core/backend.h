@@ -38,7 +38,7 @@ struct LinearArgs {
 };
 
 /// forward: y = act(x). backward: dx = beta dx + dy act'(x), and y = act(x) again where y is
-/// defined, so that nobody needs to keep it. All of one shape; dx may be dy.
+/// defined, so that nobody needs to keep it. All of one shape; dx may be dy, y may be x.
 struct ActivationArgs {
   Activation kind = Activation::none;
   Tensor x{}, y{};

@@ -1,5 +1,7 @@
 #include "nn/init.h"
 
+#include <algorithm>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -12,10 +14,11 @@ Parameter Init::normal(ParamInfo info, double std) const {
   const Rng rng(seed, RngPurpose::init, stream_of(info.name.c_str()));
   const std::int64_t n = info.shape.numel();
   std::vector<float> values(static_cast<std::size_t>(n));
-  constexpr std::int64_t kGrain = 1 << 16;
+  constexpr std::int64_t kGrain = std::int64_t{1} << 16;
   backend_of(Device{}).for_each((n + kGrain - 1) / kGrain, [&](std::int64_t chunk) {
-    for (std::int64_t i = chunk * kGrain; i < std::min(n, (chunk + 1) * kGrain); ++i)
-      values[static_cast<std::size_t>(i)] = static_cast<float>(std * rng.normal(static_cast<std::uint64_t>(i)));
+    const std::int64_t begin = chunk * kGrain;
+    const std::span<float> part(values.data() + begin, static_cast<std::size_t>(std::min(kGrain, n - begin)));
+    rng.fill_normal(part, std, static_cast<std::uint64_t>(begin));
   });
   Parameter p = make_parameter(std::move(info), dtype, device);
   if (dtype == DType::f32) {

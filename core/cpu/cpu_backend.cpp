@@ -25,7 +25,8 @@ void* CpuBackend::raw_alloc(std::size_t bytes) {
   const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
   void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   if (!block) throw DeviceError(fmt::format("out of memory: {:.1f} MiB were asked for", static_cast<double>(bytes) / (1 << 20)));
-  if (alignment == kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
+  // Only whole huge pages: the rest would be resident without being used.
+  if (alignment == kHugePage) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
   return block;
 }
 

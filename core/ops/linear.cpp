@@ -30,13 +30,16 @@ struct LinearOp {
     const ProfileScope profile("linear backward");
     Backend& backend = backend_of(x.device());
     const Tensor dy = as_matrix(dy_in);
-    Tensor h = activated() ? scratch() : as_matrix(x);
+    const bool last_owner = x.unique();
+    Tensor h = as_matrix(x);
     if (activated() || in[0].wanted()) {
       auto [dx, beta] = in[0].wanted() ? in[0].open(x) : GradSink::Target{scratch(), 0};
       dx = as_matrix(dx);
       if (activated()) {
-        // dh may lie where dx goes, unless dx holds a gradient to add to.
-        Tensor dh = beta == 0 ? dx : scratch();
+        // act(x) replaces x where nobody else reads x, and dh lies where dx goes unless dx holds a
+        // gradient to add to.
+        if (!last_owner) h = scratch();
+        const Tensor dh = beta == 0 ? dx : scratch();
         backend.gemm({.a = dy, .b = w, .c = dh});
         backend.activation_backward({.kind = activation, .x = as_matrix(x), .dy = dh, .dx = dx, .y = h, .beta = beta});
       } else {
