@@ -15,7 +15,8 @@
 namespace muonlab {
 namespace {
 
-[[noreturn]] void reject(const std::string& name, const std::string& value, const std::string& allowed) {
+[[noreturn]] void reject(const std::string& name, const std::string& value,
+                         const std::string& allowed) {
   throw ConfigError(fmt::format("--{}: '{}' is not allowed; expected {}", name, value, allowed));
 }
 
@@ -53,23 +54,31 @@ std::string Range::str() const {
   if (!low && !high) return "a number";
   if (!high) return fmt::format("a number {} {}", open_min ? "above" : "of at least", min);
   if (!low) return fmt::format("a number {} {}", open_max ? "below" : "of at most", max);
-  return fmt::format("a number in {}{}, {}{}", open_min ? '(' : '[', min, max, open_max ? ')' : ']');
+  return fmt::format("a number in {}{}, {}{}", open_min ? '(' : '[', min, max,
+                     open_max ? ')' : ']');
 }
 
-OptionBuilder& OptionBuilder::number(std::string name, double& member, Range range, std::string doc) {
-  Option o{name, std::move(doc), to_text(member), range.str(), false, [&member] { return to_text(member); }, {}};
+OptionBuilder& OptionBuilder::number(std::string name, double& member, Range range,
+                                     std::string doc) {
+  Option o{name,        std::move(doc), to_text(member),
+           range.str(), false,          [&member] { return to_text(member); },
+           {}};
   o.set = [name = std::move(name), &member, range](const std::string& text) {
     const auto value = parse<double>(text);
-    if (!value || !std::isfinite(*value) || !contains(range, *value)) reject(name, text, range.str());
+    if (!value || !std::isfinite(*value) || !contains(range, *value))
+      reject(name, text, range.str());
     member = *value;
   };
   table_.push_back(std::move(o));
   return *this;
 }
 
-OptionBuilder& OptionBuilder::integer(std::string name, std::int64_t& member, Range range, std::string doc) {
+OptionBuilder& OptionBuilder::integer(std::string name, std::int64_t& member, Range range,
+                                      std::string doc) {
   std::string allowed = "a whole number" + range.str().substr(std::string("a number").size());
-  Option o{name, std::move(doc), std::to_string(member), allowed, false, [&member] { return std::to_string(member); }, {}};
+  Option o{name,    std::move(doc), std::to_string(member),
+           allowed, false,          [&member] { return std::to_string(member); },
+           {}};
   o.set = [name = std::move(name), &member, range, allowed](const std::string& text) {
     const auto value = parse<std::int64_t>(text);
     if (!value || !contains(range, static_cast<double>(*value))) reject(name, text, allowed);
@@ -81,7 +90,9 @@ OptionBuilder& OptionBuilder::integer(std::string name, std::int64_t& member, Ra
 
 OptionBuilder& OptionBuilder::integer(std::string name, std::uint64_t& member, std::string doc) {
   const std::string allowed = "a whole number from 0 to 2^64 - 1";
-  Option o{name, std::move(doc), std::to_string(member), allowed, false, [&member] { return std::to_string(member); }, {}};
+  Option o{name,    std::move(doc), std::to_string(member),
+           allowed, false,          [&member] { return std::to_string(member); },
+           {}};
   o.set = [name = std::move(name), &member, allowed](const std::string& text) {
     const auto value = parse<std::uint64_t>(text);
     if (!value) reject(name, text, allowed);
@@ -92,8 +103,13 @@ OptionBuilder& OptionBuilder::integer(std::string name, std::uint64_t& member, s
 }
 
 OptionBuilder& OptionBuilder::boolean(std::string name, bool& member, std::string doc) {
-  Option o{name, std::move(doc), member ? "true" : "false", "true | false", true,
-           [&member] { return std::string(member ? "true" : "false"); }, {}};
+  Option o{name,
+           std::move(doc),
+           member ? "true" : "false",
+           "true | false",
+           true,
+           [&member] { return std::string(member ? "true" : "false"); },
+           {}};
   o.set = [name = std::move(name), &member](const std::string& text) {
     if (text != "true" && text != "false") reject(name, text, "true or false");
     member = text == "true";
@@ -103,30 +119,42 @@ OptionBuilder& OptionBuilder::boolean(std::string name, bool& member, std::strin
 }
 
 OptionBuilder& OptionBuilder::text(std::string name, std::string& member, std::string doc) {
-  table_.push_back({std::move(name), std::move(doc), member, "text", false, [&member] { return member; },
+  table_.push_back({std::move(name), std::move(doc), member, "text", false,
+                    [&member] { return member; },
                     [&member](const std::string& value) { member = value; }});
   return *this;
 }
 
-OptionBuilder& OptionBuilder::choice(std::string name, std::string& member, std::vector<std::string> choices,
-                                     std::string doc) {
+OptionBuilder& OptionBuilder::choice(std::string name, std::string& member,
+                                     std::vector<std::string> choices, std::string doc) {
   auto list = std::make_shared<const std::vector<std::string>>(choices);
   return indexed(
       std::move(name), std::move(choices), std::move(doc),
-      [&member, list] { return static_cast<std::size_t>(std::find(list->begin(), list->end(), member) - list->begin()); },
+      [&member, list] {
+        return static_cast<std::size_t>(std::find(list->begin(), list->end(), member) -
+                                        list->begin());
+      },
       [&member, list](std::size_t i) { member = (*list)[i]; });
 }
 
-OptionBuilder& OptionBuilder::indexed(std::string name, std::vector<std::string> choices, std::string doc,
-                                      std::function<std::size_t()> get, std::function<void(std::size_t)> set) {
-  Option o{name, std::move(doc), choices.at(get()), fmt::format("{}", fmt::join(choices, " | ")), false, {}, {}};
+OptionBuilder& OptionBuilder::indexed(std::string name, std::vector<std::string> choices,
+                                      std::string doc, std::function<std::size_t()> get,
+                                      std::function<void(std::size_t)> set) {
+  Option o{name,
+           std::move(doc),
+           choices.at(get()),
+           fmt::format("{}", fmt::join(choices, " | ")),
+           false,
+           {},
+           {}};
   o.get = [choices, get] { return choices.at(get()); };
   o.set = [name = std::move(name), choices, set = std::move(set)](const std::string& text) {
     const auto at = std::find(choices.begin(), choices.end(), text);
     if (at == choices.end()) {
       const std::string near = nearest_name(text, choices);
-      reject(name, text, fmt::format("one of {}{}", fmt::join(choices, ", "),
-                                     near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near)));
+      reject(name, text,
+             fmt::format("one of {}{}", fmt::join(choices, ", "),
+                         near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near)));
     }
     set(static_cast<std::size_t>(at - choices.begin()));
   };
@@ -136,8 +164,8 @@ OptionBuilder& OptionBuilder::indexed(std::string name, std::vector<std::string>
 
 std::string nearest_name(const std::string& word, const std::vector<std::string>& names) {
   std::string best;
-  // Further than a third of the word is a different word, not a slip.
-  std::size_t limit = std::max<std::size_t>(2, word.size() / 3) + 1;
+  // Further than about a third of the word is a different word, not a slip.
+  std::size_t limit = (word.size() <= 3 ? 1 : std::max<std::size_t>(2, word.size() / 3)) + 1;
   for (const std::string& name : names) {
     const std::size_t d = edit_distance(word, name);
     if (d < limit) {

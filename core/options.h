@@ -49,7 +49,8 @@ class OptionBuilder {
   OptionBuilder& enumeration(std::string name, E& member, std::vector<std::string> choices,
                              std::string doc) {
     return indexed(
-        std::move(name), std::move(choices), std::move(doc), [&member] { return static_cast<std::size_t>(member); },
+        std::move(name), std::move(choices), std::move(doc),
+        [&member] { return static_cast<std::size_t>(member); },
         [&member](std::size_t i) { member = static_cast<E>(i); });
   }
   OptionTable table() { return std::move(table_); }

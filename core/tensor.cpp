@@ -9,7 +9,10 @@ namespace muonlab {
 
 struct Tensor::Storage {
   Storage(Device where, std::size_t size)
-      : device(where), backend(backend_of(where)), bytes(size), data(backend.allocator().allocate(size)) {}
+      : device(where),
+        backend(backend_of(where)),
+        bytes(size),
+        data(backend.allocator().allocate(size)) {}
   ~Storage() { backend.allocator().release(data, bytes); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -37,7 +40,8 @@ Tensor Tensor::zeros(Shape shape, DType dtype, Device device) {
 template <class T>
 Tensor Tensor::from(Shape shape, std::span<const T> values, Device device) {
   if (shape.numel() != static_cast<std::int64_t>(values.size()))
-    throw ShapeError(fmt::format("[tensor] {} needs {} values; got {}", shape.str(), shape.numel(), values.size()));
+    throw ShapeError(fmt::format("[tensor] {} needs {} values; got {}", shape.str(), shape.numel(),
+                                 values.size()));
   Tensor t = empty(shape, DTypeOf<T>::value, device);
   t.storage_->backend.copy_from_host(t.raw(), values.data(), t.bytes());
   return t;
@@ -55,13 +59,16 @@ const void* Tensor::raw() const {
 
 void Tensor::require(DType dtype) const {
   if (dtype != dtype_)
-    throw DtypeError(fmt::format("[tensor] elements are {}; asked for {}", name_of(dtype_), name_of(dtype)));
+    throw DtypeError(
+        fmt::format("[tensor] elements are {}; asked for {}", name_of(dtype_), name_of(dtype)));
 }
 
 template <class T>
 std::span<T> Tensor::host() {
+  if (!storage_) throw ShapeError("[tensor] an empty handle has no elements");
   if (device().kind != DeviceKind::cpu)
-    throw DeviceError(fmt::format("[tensor] host access needs a cpu tensor; this one is on {}", device().str()));
+    throw DeviceError(
+        fmt::format("[tensor] host access needs a cpu tensor; this one is on {}", device().str()));
   return {data<T>(), static_cast<std::size_t>(numel())};
 }
 template <class T>
@@ -95,13 +102,15 @@ std::vector<double> Tensor::to_vector() const {
 }
 
 double Tensor::item() const {
-  if (numel() != 1) throw ShapeError(fmt::format("[tensor] item() needs one element; shape is {}", shape_.str()));
+  if (numel() != 1)
+    throw ShapeError(fmt::format("[tensor] item() needs one element; shape is {}", shape_.str()));
   return to_vector()[0];
 }
 
 Tensor Tensor::reshape(Shape shape) const {
   if (shape.numel() != numel())
-    throw ShapeError(fmt::format("[reshape] {} has {} elements; {} needs {}", shape_.str(), numel(), shape.str(), shape.numel()));
+    throw ShapeError(fmt::format("[reshape] {} has {} elements; {} needs {}", shape_.str(), numel(),
+                                 shape.str(), shape.numel()));
   Tensor t = *this;
   t.shape_ = shape;
   return t;
@@ -109,7 +118,8 @@ Tensor Tensor::reshape(Shape shape) const {
 
 Tensor Tensor::slice(std::int64_t begin, std::int64_t end) const {
   if (begin < 0 || end < begin || end > shape_[0])
-    throw ShapeError(fmt::format("[slice] rows [{}, {}) are not within {}", begin, end, shape_.str()));
+    throw ShapeError(
+        fmt::format("[slice] rows [{}, {}) are not within {}", begin, end, shape_.str()));
   Tensor t = *this;
   t.shape_ = shape_.with_first(end - begin);
   const std::int64_t row = shape_[0] == 0 ? 0 : numel() / shape_[0];
@@ -132,8 +142,10 @@ Tensor Tensor::to(Device device) const {
 
 void Tensor::copy_from(const Tensor& src) {
   if (src.shape_ != shape_ || src.dtype_ != dtype_)
-    throw ShapeError(fmt::format("[copy] source must be {} {}; got {} {}", name_of(dtype_), shape_.str(), name_of(src.dtype_), src.shape_.str()));
-  if (!storage_) return;
+    throw ShapeError(fmt::format("[copy] source must be {} {}; got {} {}", name_of(dtype_),
+                                 shape_.str(), name_of(src.dtype_), src.shape_.str()));
+  if (!storage_ || !src.storage_)
+    throw ShapeError("[copy] source and destination must be tensors; one is an empty handle");
   Backend& to = storage_->backend;
   Backend& from = src.storage_->backend;
   if (&to == &from) {
