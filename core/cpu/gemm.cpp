@@ -9,9 +9,38 @@
 namespace muonlab::cpu {
 namespace {
 
-constexpr std::int64_t kRowStep = 8, kColumnStep = 32;  // multiples of the register tiles of the providers
+constexpr std::int64_t kRowStep = 8;
+/// Multiples of the providers' register tiles; oneDNN packs a narrow transposed B at half speed.
+constexpr std::int64_t column_step(bool trans_b) { return trans_b ? 128 : 32; }
 
 std::int64_t round_up(std::int64_t x, std::int64_t step) { return (x + step - 1) / step * step; }
+
+constexpr int kModelCores = 4;
+
+/// Time of one product on one core in multiply-adds: the product itself, packing op(A) and op(B), of
+/// which a transposed B costs most, and the call. The constants were fitted to oneDNN on AVX-512.
+double product_time(std::int64_t m, std::int64_t n, std::int64_t k, bool trans_b) {
+  const auto rows = static_cast<double>(m), columns = static_cast<double>(n);
+  return static_cast<double>(k) * (rows * columns + 8 * rows + (trans_b ? 40 : 8) * columns) + 50000;
+}
+
+/// Height of the row panels of a symmetric (m, m) product: low panels save more of the upper half,
+/// high ones pack less often.
+std::int64_t choose_panel(std::int64_t batch, std::int64_t m, std::int64_t k, bool trans_b) {
+  std::int64_t best = m;
+  double best_time = 0;
+  for (std::int64_t panels = 1; panels <= 16; ++panels) {
+    const std::int64_t height = std::min(m, round_up(chunk_count(m, panels), column_step(trans_b)));
+    double all = 0;
+    for (std::int64_t i = 0; i < m; i += height) all += product_time(height, i + height, k, trans_b);
+    const double time = std::max(static_cast<double>(batch) * all / kModelCores, product_time(height, m, k, trans_b));
+    if (best_time == 0 || time < best_time) {
+      best = height;
+      best_time = time;
+    }
+  }
+  return best;
+}
 
 /// C of one or many products, cut into tiles; f(batch, row, rows, column, columns) for each.
 template <class F>
@@ -45,6 +74,17 @@ void multiply_tile(const Product<T>& p) {
   }
 }
 
+/// Copies what lies left of the diagonal in rows [begin, end) of a square matrix to the other side.
+template <class T>
+void mirror(T* c, std::int64_t n, std::int64_t begin, std::int64_t end) {
+  constexpr std::int64_t kStrip = 16;  // rows read together, so that a written line is filled at once
+  for (std::int64_t strip = begin; strip < end; strip += kStrip) {
+    const std::int64_t last = std::min(end, strip + kStrip);
+    for (std::int64_t s = 0; s < last; ++s)
+      for (std::int64_t r = std::max(strip, s + 1); r < last; ++r) c[s * n + r] = c[r * n + s];
+  }
+}
+
 template <class T>
 void gemm_typed(const GemmArgs& g) {
   const bool batched = g.c.shape().rank() == 3;
@@ -61,22 +101,17 @@ void gemm_typed(const GemmArgs& g) {
                       static_cast<T>(g.alpha), static_cast<T>(g.beta)});
   };
   if (!g.symmetric) {
-    for_tiles(batch, m, n, choose_tiling(m, n, k), product);
+    for_tiles(batch, m, n, choose_tiling(batch, m, n, k, g.trans_b), product);
     return;
   }
-  // Square tiles on and below the diagonal; then each one below is mirrored. A tile on the diagonal
-  // is mirrored within itself, so that the result is symmetric to the bit.
-  const std::int64_t side = std::clamp<std::int64_t>(round_up(m / 8, 32), 64, 192);
-  const std::int64_t down = chunk_count(m, side), tiles = down * (down + 1) / 2;
-  parallel_for(batch * tiles, 1, [&](std::int64_t tile, std::int64_t) {
-    std::int64_t row = 0, column = tile % tiles;
-    while (column > row) column -= ++row;
-    const std::int64_t z = tile / tiles, i = row * side, j = column * side;
-    const std::int64_t rows = std::min(side, m - i), columns = std::min(side, n - j);
-    product(z, i, rows, j, columns);
-    T* square = c + z * m * n;
-    for (std::int64_t r = i; r < i + rows; ++r)
-      for (std::int64_t s = j; s < std::min(j + columns, r); ++s) square[s * n + r] = square[r * n + s];
+  // Panels of rows, each up to its last diagonal element, the long ones first; what lies below the
+  // diagonal is mirrored, also within the panel's own square, so that C is symmetric to the bit.
+  const std::int64_t height = choose_panel(batch, m, k, g.trans_b), panels = chunk_count(m, height);
+  parallel_for(batch * panels, 1, [&](std::int64_t task, std::int64_t) {
+    const std::int64_t z = task % batch, i = (panels - 1 - task / batch) * height;
+    const std::int64_t rows = std::min(height, m - i);
+    product(z, i, rows, 0, i + rows);
+    mirror(c + z * m * n, n, i, i + rows);
   });
 }
 
@@ -87,7 +122,7 @@ void linear_typed(const LinearArgs& l) {
   Tensor hidden_out = l.hidden, y_out = l.y;
   T* hidden = l.activation == Activation::none ? nullptr : hidden_out.data<T>();
   T* y = y_out.data<T>();
-  const Tiling tiling = choose_tiling(n, m, k);
+  const Tiling tiling = choose_tiling(1, n, m, k, true);
   // Where a tile spans all columns, it activates its own rows while they are about to be used.
   const bool in_tile = tiling.columns >= m;
   if (hidden && !in_tile)
@@ -102,19 +137,15 @@ void linear_typed(const LinearArgs& l) {
 
 }  // namespace
 
-Tiling choose_tiling(std::int64_t m, std::int64_t n, std::int64_t k) {
+Tiling choose_tiling(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k, bool trans_b) {
   if (m == 1) return {1, std::max<std::int64_t>(64, round_up(n / 16, 64))};
-  // Time of a schedule on four cores, in multiply-adds of one: each tile multiplies, and packs its
-  // rows and columns. A model, not a measurement; the constants were fitted to docs/benchmarks.md.
-  constexpr double kPack = 12, kStart = 40000;
   Tiling best{m, n};
   double best_time = 0;
   for (std::int64_t down = 1; down <= 16; ++down) {
     for (std::int64_t across = 1; down * across <= 16; ++across) {
-      const Tiling t{std::min(m, round_up(chunk_count(m, down), kRowStep)), std::min(n, round_up(chunk_count(n, across), kColumnStep))};
-      const std::int64_t tiles = chunk_count(m, t.rows) * chunk_count(n, t.columns);
-      const double one = static_cast<double>(k) * (static_cast<double>(t.rows * t.columns) + kPack * static_cast<double>(t.rows + t.columns)) + kStart;
-      const double time = one * static_cast<double>(chunk_count(tiles, 4));
+      const Tiling t{std::min(m, round_up(chunk_count(m, down), kRowStep)), std::min(n, round_up(chunk_count(n, across), column_step(trans_b)))};
+      const std::int64_t tiles = batch * chunk_count(m, t.rows) * chunk_count(n, t.columns);
+      const double time = product_time(t.rows, t.columns, k, trans_b) * static_cast<double>(chunk_count(tiles, kModelCores));
       if (best_time == 0 || time < best_time) {
         best = t;
         best_time = time;

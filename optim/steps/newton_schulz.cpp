@@ -19,7 +19,7 @@ using math::Op;
 // x: (n, rows, cols), each matrix with singular values of at most 1.
 void iterate(Tensor& x, std::span<const Quintic> steps) {
   const std::int64_t n = x.shape()[0], rows = x.shape()[1], cols = x.shape()[2];
-  const bool tall = rows > cols;
+  const bool tall = rows >= cols;  // square: the transposed left operand is the cheaper product
   const Shape square{n, std::min(rows, cols), std::min(rows, cols)};
   Tensor a = Tensor::empty(square, x.dtype(), x.device());
   Tensor b = Tensor::empty(square, x.dtype(), x.device());
