@@ -1,6 +1,6 @@
 // libFuzzer entry: any bytes are either a valid tensor file or a FormatError.
 //
-//   cmake --preset fuzz && cmake --build --preset fuzz --target checkpoint_fuzz
+//   cmake --preset fuzz && cmake --build --preset fuzz
 //   build/fuzz/tests/checkpoint_fuzz -max_total_time=600 /tmp/corpus tests/fuzz/corpus
 //
 // New findings go to the first folder; one small file for each that was mended belongs in
