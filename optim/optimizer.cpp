@@ -18,7 +18,7 @@ namespace {
 constexpr std::int64_t kSlice = 16384;
 // Elements of parameters that a matrix rule is given at once: bounds the memory for their
 // directions and for what the rule needs beside them.
-constexpr std::int64_t kBatch = std::int64_t{1} << 23;
+constexpr std::int64_t kBatch = std::int64_t{1} << 22;
 
 Tensor like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); }
 
