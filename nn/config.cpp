@@ -27,6 +27,8 @@ OptionTable options(GptConfig& c) {
 }
 
 void validate(const GptConfig& c) {
+  GptConfig ranges = c;
+  for (const Option& o : options(ranges)) o.set(o.get());  // throws outside the option's range
   if (c.vocab_size < 1) throw ConfigError(fmt::format("the vocabulary must have at least one token; got {}", c.vocab_size));
   if (c.n_embd % c.n_head != 0)
     throw ConfigError(fmt::format("--n_embd {} must be a multiple of --n_head {}", c.n_embd, c.n_head));
