@@ -16,9 +16,11 @@ namespace {
 // Elements of an elementwise rule's slice. The five or so tensors of a slice stay in the core's own
 // cache from the first pass of the rule to the last; the cost of a call is spread over enough work.
 constexpr std::int64_t kSlice = 16384;
+// Slices in flight at most: enough to fill the memory bus.
+constexpr std::int64_t kLanes = 8;
 // Elements of parameters that a matrix rule is given at once: bounds the memory for their
 // directions and for what the rule needs beside them.
-constexpr std::int64_t kBatch = std::int64_t{1} << 22;
+constexpr std::int64_t kBatch = std::int64_t{1} << 21;
 
 Tensor like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); }
 
@@ -119,19 +121,30 @@ void Optimizer::Group::step_slices(const StepInfo& info, double grad_factor) {
     flat.push_back(std::move(s));
   }
   if (slices.empty()) return;
-  Backend& backend = backend_of(flat[0].w.device());
-  backend.for_each(static_cast<std::int64_t>(slices.size()), [&](std::int64_t i) {
-    const auto& [member, begin, end] = slices[static_cast<std::size_t>(i)];
-    const Slot& whole = flat[member];
-    Slot s{whole.info,
-           whole.w.slice(begin, end),
-           scaled(whole.g.slice(begin, end), grad_factor),
-           {},
-           {}};
-    for (const Tensor& t : whole.state) s.state.push_back(t.slice(begin, end));
-    s.u = like(s.w);
-    rule->direction(info, {&s, 1});
-    math::apply_update(s.w, s.u, info.lr, members[member].decay);
+  // Each lane has scratch that exists before the loop: how much is allocated must not depend on
+  // which slices happen to run at the same time, nor on whether this step clips.
+  const auto count = static_cast<std::int64_t>(slices.size());
+  const std::int64_t lanes = std::min(kLanes, count);
+  const Tensor& like_w = flat[0].w;
+  const Tensor scratch = Tensor::empty({2 * lanes, kSlice}, like_w.dtype(), like_w.device());
+  backend_of(like_w.device()).for_each(lanes, [&](std::int64_t lane) {
+    for (std::int64_t i = lane; i < count; i += lanes) {
+      const auto& [member, begin, end] = slices[static_cast<std::size_t>(i)];
+      const auto scratch_row = [&, n = end - begin](std::int64_t row) {
+        return scratch.slice(row, row + 1).reshape({kSlice}).slice(0, n);
+      };
+      const Slot& whole = flat[member];
+      Slot s{whole.info, whole.w.slice(begin, end), whole.g.slice(begin, end), {}, {}};
+      if (grad_factor != 1) {
+        Tensor clipped = scratch_row(2 * lane);
+        math::axpby(clipped, grad_factor, s.g, 0);
+        s.g = clipped;
+      }
+      for (const Tensor& t : whole.state) s.state.push_back(t.slice(begin, end));
+      s.u = scratch_row(2 * lane + 1);
+      rule->direction(info, {&s, 1});
+      math::apply_update(s.w, s.u, info.lr, members[member].decay);
+    }
   });
 }
 
