@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "core/error.h"
@@ -13,8 +12,6 @@
 
 namespace muonlab {
 namespace {
-
-constexpr std::size_t kNobody = std::numeric_limits<std::size_t>::max();
 
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts(1);
@@ -33,12 +30,28 @@ bool remove_prefix(std::string& text, const std::string& prefix) {
   return true;
 }
 
+// Number k of the numbers 0, 1, ... that are not taken.
+std::size_t skip_taken(std::size_t k, std::vector<std::size_t> taken) {
+  std::sort(taken.begin(), taken.end());
+  for (const std::size_t number : taken) k += k >= number;
+  return k;
+}
+
 }  // namespace
 
-// What is known at a point of a passage.
+// A passage so far: what was drawn and what is known.
 struct Storyteller::Scene {
-  std::vector<std::vector<std::size_t>> facts;  // [person][class] -> word
-  std::size_t focus = kNobody, partner = kNobody;
+  Rng rng;
+  std::uint64_t draws = 0;
+  double nats = 0;                                   // -log p of the choices so far
+  std::vector<std::vector<std::size_t>> facts = {};  // [person][class] -> word
+  std::size_t focus = 0, partner = 0;
+
+  std::size_t choose(std::size_t n) {
+    if (n == 1) return 0;
+    nats += std::log(static_cast<double>(n));
+    return static_cast<std::size_t>(rng.below(n, draws++));
+  }
 };
 
 Storyteller::Storyteller(const Grammar& grammar) {
@@ -69,8 +82,8 @@ Storyteller::Storyteller(const Grammar& grammar) {
         throw ConfigError(fmt::format("[grammar] the template '{}' {}", text, error.what()));
       }
     }
-    if (part.templates.empty() || part.min < 0 || part.max < part.min)
-      throw ConfigError("[grammar] a beat needs templates and 0 <= min <= max");
+    if (part.templates.empty() || part.max < part.min)
+      throw ConfigError("[grammar] a beat needs templates and min <= max");
     if (part.introduces && (part.min != 1 || part.max != 1))
       throw ConfigError("[grammar] a beat that introduces a person must have min = max = 1");
     if (part.introduces) ++people;
@@ -122,13 +135,16 @@ std::vector<Storyteller::Piece> Storyteller::parse(const std::string& text) cons
   return pieces;
 }
 
+bool Storyteller::is_distinct(const Piece& piece) const {
+  return classes_[piece.word_class].memory == WordClass::Memory::distinct;
+}
+
 // Checks that every fact is known where it is needed, and returns whether a person is introduced.
 bool Storyteller::check(const std::vector<Piece>& pieces, std::size_t people) const {
   std::size_t introduced = 0, drawn = 0;
   std::vector<bool> known(classes_.size(), people > 0);  // of the focus
   bool partner = false;
   for (const Piece& piece : pieces) {
-    const bool distinct = classes_[piece.word_class].memory == WordClass::Memory::distinct;
     switch (piece.action) {
       case Action::literal:
       case Action::free:
@@ -140,22 +156,26 @@ bool Storyteller::check(const std::vector<Piece>& pieces, std::size_t people) co
       case Action::draw:
         if (introduced == 0 || known[piece.word_class] || piece.other)
           throw ConfigError("draws a fact that is not new");
+        if (is_distinct(piece) && classes_[piece.word_class].words.size() <= people)
+          throw ConfigError("has more people than words to tell them apart");
         known[piece.word_class] = true;
         ++drawn;
         break;
       case Action::pick:
-        if (!distinct) throw ConfigError("picks a person by a fact that two people may share");
+        if (!is_distinct(piece))
+          throw ConfigError("picks a person by a fact that two people may share");
         if (introduced > 0 || people < (piece.other ? 2u : 1u))
           throw ConfigError("picks a person too early");
         partner = piece.other;
         break;
       case Action::redraw:
-        if (distinct || piece.other) throw ConfigError("changes a fact that may not change");
+        if (is_distinct(piece) || piece.other || classes_[piece.word_class].words.size() < 2)
+          throw ConfigError("changes a fact that may not change");
         [[fallthrough]];
       case Action::recall:
       case Action::swap:
       case Action::take:
-        if (piece.action == Action::take && distinct)
+        if (piece.action == Action::take && is_distinct(piece))
           throw ConfigError("lets two people share a distinct fact");
         if (!(piece.other ? partner : known[piece.word_class]))
           throw ConfigError("needs a fact before it is known");
@@ -176,14 +196,14 @@ bool Storyteller::check(const std::vector<Piece>& pieces, std::size_t people) co
 // Number of ways to fill a slot when `people` are known before its template begins. It depends on
 // nothing else: that is why the expectations are exact.
 std::size_t Storyteller::options(const Piece& piece, std::size_t people) const {
-  const Class& c = classes_[piece.word_class];
+  const auto words = [&] { return classes_[piece.word_class].words.size(); };
   switch (piece.action) {
     case Action::free:
-      return c.words.size();
+      return words();
     case Action::draw:
-      return c.words.size() - (c.memory == WordClass::Memory::distinct ? people : 0);
+      return words() - (is_distinct(piece) ? people : 0);
     case Action::redraw:
-      return c.words.size() - 1;
+      return words() - 1;
     case Action::pick:
       return people - (piece.other ? 1 : 0);
     default:
@@ -191,79 +211,64 @@ std::size_t Storyteller::options(const Piece& piece, std::size_t people) const {
   }
 }
 
-double Storyteller::tell(std::uint64_t seed, std::uint64_t index, std::string& text) const {
-  const Rng rng(seed, RngPurpose::corpus, index);
-  std::uint64_t choices = 0;
-  double nats = 0;
-  const auto choose = [&](std::size_t n) {
-    nats += std::log(static_cast<double>(n));
-    return static_cast<std::size_t>(rng.below(n, choices++));
+// Makes the choice of one slot and writes what it says.
+void Storyteller::fill(const Piece& piece, std::size_t people, Scene& scene,
+                       std::string& text) const {
+  const auto fact = [&](std::size_t person) -> std::size_t& {
+    return scene.facts[person][piece.word_class];
   };
-  // Number k among the words that `taken` does not hold.
-  const auto skip_taken = [](std::size_t k, std::vector<std::size_t> taken) {
-    std::sort(taken.begin(), taken.end());
-    for (const std::size_t word : taken) k += k >= word;
-    return k;
-  };
-
-  Scene scene;
-  const auto fill = [&](const Piece& piece, std::size_t people) {
-    if (piece.action == Action::literal) {
+  std::size_t word = scene.choose(options(piece, people));
+  switch (piece.action) {
+    case Action::literal:
       text += piece.text;
       return;
-    }
-    if (piece.action == Action::introduce) {
+    case Action::introduce:
       scene.focus = scene.facts.size();
       scene.facts.emplace_back(classes_.size());
       return;
+    case Action::swap:
+      std::swap(fact(scene.focus), fact(scene.partner));
+      return;
+    case Action::take:
+      fact(scene.focus) = fact(scene.partner);
+      return;
+    case Action::free:
+      break;
+    case Action::draw: {
+      std::vector<std::size_t> taken;
+      if (is_distinct(piece))
+        for (std::size_t person = 0; person < people; ++person) taken.push_back(fact(person));
+      word = fact(scene.focus) = skip_taken(word, taken);
+      break;
     }
-    const Class& c = classes_[piece.word_class];
-    std::size_t choice = choose(options(piece, people));
-    std::vector<std::size_t> taken;
-    switch (piece.action) {
-      case Action::draw:
-        if (c.memory == WordClass::Memory::distinct)
-          for (std::size_t person = 0; person < people; ++person)
-            taken.push_back(scene.facts[person][piece.word_class]);
-        scene.facts[scene.focus][piece.word_class] = skip_taken(choice, taken);
-        break;
-      case Action::redraw: {
-        std::size_t& fact = scene.facts[scene.focus][piece.word_class];
-        fact = skip_taken(choice, {fact});
-        break;
-      }
-      case Action::pick:
-        if (piece.other)
-          scene.partner = skip_taken(choice, {scene.focus});
-        else
-          scene.focus = choice;
-        break;
-      case Action::swap:
-        std::swap(scene.facts[scene.focus][piece.word_class],
-                  scene.facts[scene.partner][piece.word_class]);
-        return;
-      case Action::take:
-        scene.facts[scene.focus][piece.word_class] = scene.facts[scene.partner][piece.word_class];
-        return;
-      default:
-        break;
-    }
-    if (piece.action != Action::free)
-      choice = scene.facts[piece.other ? scene.partner : scene.focus][piece.word_class];
-    const std::size_t start = text.size();
-    text += c.words[choice][piece.form];
-    if (piece.capital)
-      text[start] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[start])));
-  };
-
-  for (const Part& part : parts_) {
-    const int sentences =
-        part.min + static_cast<int>(choose(static_cast<std::size_t>(part.max - part.min) + 1));
-    for (int i = 0; i < sentences; ++i)
-      for (const Piece& piece : part.templates[choose(part.templates.size())])
-        fill(piece, part.people);
+    case Action::redraw:
+      word = fact(scene.focus) = skip_taken(word, {fact(scene.focus)});
+      break;
+    case Action::pick:
+      if (piece.other)
+        scene.partner = skip_taken(word, {scene.focus});
+      else
+        scene.focus = word;
+      [[fallthrough]];
+    case Action::recall:
+      word = fact(piece.other ? scene.partner : scene.focus);
+      break;
   }
-  return nats;
+  const std::size_t start = text.size();
+  text += classes_[piece.word_class].words[word][piece.form];
+  if (piece.capital)
+    text[start] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[start])));
+}
+
+double Storyteller::tell(std::uint64_t seed, std::uint64_t index, std::string& text) const {
+  Scene scene{Rng(seed, RngPurpose::corpus, index)};
+  for (const Part& part : parts_) {
+    const std::size_t sentences = part.min + scene.choose(part.max - part.min + 1);
+    for (std::size_t i = 0; i < sentences; ++i)
+      for (const Piece& piece : part.templates[scene.choose(part.templates.size())])
+        fill(piece, part.people, scene, text);
+  }
+  return scene.nats;
 }
 
 // Renaming the words of a class does not change the distribution of passages, so wherever a word
@@ -278,9 +283,10 @@ Storyteller::Mean Storyteller::mean() const {
       for (const Piece& piece : pieces) {
         sentence.nats += weight * std::log(static_cast<double>(options(piece, part.people)));
         double length = static_cast<double>(piece.text.size());
-        const bool silent = piece.action == Action::literal || piece.action == Action::introduce ||
-                            piece.action == Action::swap || piece.action == Action::take;
-        if (!silent) {
+        const bool wordless = piece.action == Action::literal ||
+                              piece.action == Action::introduce || piece.action == Action::swap ||
+                              piece.action == Action::take;
+        if (!wordless) {
           const auto& words = classes_[piece.word_class].words;
           for (const auto& word : words) length += static_cast<double>(word[piece.form].size());
           length /= static_cast<double>(words.size());
@@ -288,8 +294,9 @@ Storyteller::Mean Storyteller::mean() const {
         sentence.characters += weight * length;
       }
     }
-    const double sentences = (part.min + part.max) / 2.0;
-    total.nats += std::log(part.max - part.min + 1.0) + sentences * sentence.nats;
+    const double sentences = static_cast<double>(part.min + part.max) / 2;
+    total.nats +=
+        std::log(static_cast<double>(part.max - part.min + 1)) + sentences * sentence.nats;
     total.characters += sentences * sentence.characters;
   }
   return total;

@@ -37,7 +37,7 @@ struct WordClass {
 ///   {take:form}       the focus's fact becomes the partner's; writes nothing
 /// A form that starts with a capital ({He}) is written with one.
 struct Beat {
-  int min = 1, max = 1;
+  std::size_t min = 1, max = 1;
   std::vector<std::string> templates;
 };
 
@@ -81,7 +81,7 @@ class Storyteller {
     std::vector<std::vector<std::string>> words;  // [word][form]
   };
   struct Part {
-    int min, max;
+    std::size_t min, max;
     std::size_t people;  // known before the part begins
     bool introduces;     // every sentence introduces one person
     std::vector<std::vector<Piece>> templates;
@@ -90,8 +90,10 @@ class Storyteller {
 
   Piece parse_slot(std::string slot) const;
   std::vector<Piece> parse(const std::string& text) const;
+  bool is_distinct(const Piece& piece) const;
   bool check(const std::vector<Piece>& pieces, std::size_t people) const;
   std::size_t options(const Piece& piece, std::size_t people) const;
+  void fill(const Piece& piece, std::size_t people, Scene& scene, std::string& text) const;
 
   std::vector<Class> classes_;
   std::vector<Part> parts_;

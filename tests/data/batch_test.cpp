@@ -64,7 +64,7 @@ TEST_CASE("batch: a pure function of seed, step and micro-batch") {
 }
 
 TEST_CASE("batch: windows cover a split once, in order") {
-  for (const std::size_t n : {0, 1, 5, 6, 10, 11, 12, 100}) {
+  for (const std::size_t n : {0u, 1u, 5u, 6u, 10u, 11u, 12u, 100u}) {
     const Tokens tokens = count_to(n);
     const std::int64_t count = window_count(tokens, 5);
     CHECK(count == (n == 0 ? 0 : static_cast<std::int64_t>((n - 1) / 5)));

@@ -75,10 +75,10 @@ class Reader {
     for (const Beat& beat : grammar_.beats) {
       List after;
       List so_far = now;
-      for (int n = 0; n <= beat.max; ++n) {
+      for (std::size_t n = 0; n <= beat.max; ++n) {
         if (n >= beat.min)
           for (Derivation d : so_far) {
-            d.p /= beat.max - beat.min + 1;
+            d.p /= static_cast<double>(beat.max - beat.min + 1);
             after.push_back(d);
           }
         List longer;
@@ -272,7 +272,7 @@ TEST_CASE(
   const Grammar grammar = tiny_grammar();
   const auto passages = by_text(Reader(grammar).enumerate());
   const Storyteller teller(grammar);
-  for (const std::uint64_t seed : {1, 2, 3}) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
     std::string text;
     for (std::uint64_t i = 0; i < 6; ++i) teller.tell(seed, i, text);
     const std::size_t split = text.size();
@@ -391,14 +391,20 @@ TEST_CASE("story: a grammar that breaks the rules is refused with its template")
   refuses(event("{?name} {swap:thing}"), "without a partner");
   refuses(event("{?name} {?other.name} {take:thing}"), "share a distinct fact");
   refuses(event("{+name}"), "not new");
-  refuses([](Grammar& g) { g.beats[2].templates = {"{new}{+name}{+thing}{+at}"}; },
-          "min = max = 1");
+  refuses(
+      [](Grammar& g) {
+        g.beats[2].templates = {"{new}{+name}{+thing}{+at}"}, g.classes[1].words.push_back("pot");
+      },
+      "min = max = 1");
   refuses([](Grammar& g) { g.beats[0].templates[0] = "{new}{+name}{+thing}"; }, "all facts");
   refuses([](Grammar& g) { g.beats[0].templates[0] = "{new}{+name}{+name}{+thing}{+at}"; },
           "not new");
   refuses([](Grammar& g) { g.beats[0].templates[0] = "{?name}"; }, "too early");
   refuses([](Grammar& g) { g.beats[0].templates[0] = "x"; }, "where the others");
   refuses([](Grammar& g) { g.beats[2].templates.clear(); }, "needs templates");
+  refuses([](Grammar& g) { g.beats[2].max = 0, g.beats[2].min = 1; }, "min <= max");
+  refuses([](Grammar& g) { g.classes[1].words.pop_back(); }, "more people than words");
+  refuses([](Grammar& g) { g.classes[2].words.pop_back(); }, "may not change");
   refuses([](Grammar& g) { g.classes[0].words.push_back("Cy"); }, "does not have the forms");
   refuses([](Grammar& g) { g.classes[3].words.clear(); }, "has no words");
 }
