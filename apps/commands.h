@@ -13,9 +13,7 @@ int eval_command(std::span<const std::string> arguments);
 int bench_command(std::span<const std::string> arguments);
 int info_command(std::span<const std::string> arguments);
 
-/// How the program was called, for the commands that it tells people to type.
-const std::string& program_name();
-/// A word as a POSIX shell reads it back.
-std::string shell_quoted(const std::string& word);
+/// A command to type: this program as it was called, with a subcommand and a path.
+std::string command_text(const std::string& subcommand, const std::string& path);
 
 }  // namespace muonlab

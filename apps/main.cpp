@@ -63,15 +63,7 @@ int dispatch(const std::vector<std::string>& arguments) {
                   near.empty() ? "see muonlab --help" : fmt::format("did you mean '{}'?", near)));
 }
 
-int report(const char* message, int code) {
-  fmt::print(stderr, "muonlab: {}\n", message);
-  return code;
-}
-
-}  // namespace
-
-const std::string& program_name() { return g_program; }
-
+/// A word as a POSIX shell reads it back.
 std::string shell_quoted(const std::string& word) {
   constexpr std::string_view kPlain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+:=@%,";
@@ -79,6 +71,17 @@ std::string shell_quoted(const std::string& word) {
   std::string text = "'";
   for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return text + '\'';
+}
+
+int report(const char* message, int code) {
+  fmt::print(stderr, "muonlab: {}\n", message);
+  return code;
+}
+
+}  // namespace
+
+std::string command_text(const std::string& subcommand, const std::string& path) {
+  return fmt::format("{} {} {}", shell_quoted(g_program), subcommand, shell_quoted(path));
 }
 
 }  // namespace muonlab

@@ -221,11 +221,6 @@ void introduce(const Plan& plan, const RunState& state, const Corpus& corpus, co
   if (state.step > 0) say("", fmt::format("going on after step {}", with_thousands(state.step)));
 }
 
-std::string resume_command(const fs::path& folder) {
-  return fmt::format("{} train --resume {}", shell_quoted(program_name()),
-                     shell_quoted(folder.string()));
-}
-
 void conclude(Ending ending, const TrainingLoop& loop, const Plan& plan,
               const std::optional<LossReport>& whole, Display& display) {
   if (display.live()) {
@@ -242,7 +237,7 @@ void conclude(Ending ending, const TrainingLoop& loop, const Plan& plan,
   if (ending == Ending::interrupted) {
     display.say(fmt::format("stopped after step {}; everything is saved in {}. Go on with",
                             state.step, plan.folder.string()));
-    display.say("  " + resume_command(plan.folder));
+    display.say("  " + command_text("train --resume", plan.folder.string()));
     return;
   }
   display.say(fmt::format("{} after {} steps and {}{}",
@@ -250,8 +245,7 @@ void conclude(Ending ending, const TrainingLoop& loop, const Plan& plan,
                           with_thousands(state.step), duration_text(state.elapsed_s), speed));
   if (whole) display.headline(fmt::format("whole validation split: {}", whole->text()));
   display.say("Let it write with");
-  display.say(fmt::format("  {} sample {}", shell_quoted(program_name()),
-                          shell_quoted(plan.folder.string())));
+  display.say("  " + command_text("sample", plan.folder.string()));
 }
 
 JsonObject summary(Ending ending, const TrainingLoop& loop, const Plan& plan,
@@ -297,6 +291,7 @@ int train_command(std::span<const std::string> arguments) {
 
   Display display(call.json ? stderr : stdout, call.quiet);
   ::signal(SIGPIPE, SIG_IGN);  // see Display
+  ::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk
   // One command line that begins a run and, called again, goes on with it.
   const bool nothing_yet = !call.resume.empty() && !call.out.empty() &&
                            same_path(call.resume, call.out) && !RunFolder::holds_run(call.out);

@@ -43,6 +43,21 @@ TrainingLoop::TrainingLoop(const RunConfig& config, RunState state, const Gpt& m
 
 Ending TrainingLoop::run() {
   start_ = Clock::now();
+  try {
+    return run_to_end();
+  } catch (const IoError& error) {
+    const auto kept = list_checkpoints(folder_.path());
+    throw IoError(fmt::format(
+        "step {}: {}; {}", state_.step, error.what(),
+        kept.empty()
+            ? std::string("no checkpoint was written before")
+            : fmt::format(
+                  "the checkpoint of step {} is whole, so when this is mended go on with\n  {}",
+                  kept.back().step, command_text("train --resume", folder_.path().string()))));
+  }
+}
+
+Ending TrainingLoop::run_to_end() {
   if (state_.step >= config_.steps) {  // only the last evaluation may be missing
     MetricsRow row = new_row();
     if (!state_.val_is_whole) {
@@ -71,7 +86,9 @@ Ending TrainingLoop::run() {
     if (last) complete = evaluate_whole(row);
     if (last || row.val_loss || due(config_.log_interval)) folder_.append(row);
     state_.elapsed_s = elapsed_before_ + seconds();
-    if (last || stop || due(config_.checkpoint_interval)) write_checkpoint();
+    // Checkpoints of steps that were skipped would push out the last good one.
+    const bool sound = skipped_in_a_row_ == 0;
+    if (last || stop || (sound && due(config_.checkpoint_interval))) write_checkpoint();
 
     const double steps_left_s = recent_step_s_ * static_cast<double>(config_.steps - state_.step);
     const double time_left_s =
@@ -148,18 +165,7 @@ bool TrainingLoop::evaluate_whole(MetricsRow& row) {
 void TrainingLoop::write_checkpoint() {
   std::vector<NamedTensor> tensors = named_parameters(model_);
   for (NamedTensor& tensor : optimizer_.state()) tensors.push_back(std::move(tensor));
-  try {
-    folder_.write_checkpoint(state_.step, tensors, to_metadata(state_));
-  } catch (const IoError& error) {
-    const auto kept = list_checkpoints(folder_.path());
-    throw IoError(fmt::format(
-        "the checkpoint of step {} could not be written: {}; {}", state_.step, error.what(),
-        kept.empty() ? std::string("there is none before it")
-                     : fmt::format("the one of step {} is whole: go on from there with\n"
-                                   "  {} train --resume {}",
-                                   kept.back().step, shell_quoted(program_name()),
-                                   shell_quoted(folder_.path().string()))));
-  }
+  folder_.write_checkpoint(state_.step, tensors, to_metadata(state_));
 }
 
 void TrainingLoop::require_finite(double val_loss) const {

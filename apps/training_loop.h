@@ -45,6 +45,7 @@ class TrainingLoop {
  private:
   using Clock = std::chrono::steady_clock;
 
+  Ending run_to_end();
   void make_step();
   /// Measures the loss on the fixed subset and keeps the model if it is the best so far.
   void evaluate_subset(MetricsRow& row);

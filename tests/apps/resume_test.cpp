@@ -1,0 +1,240 @@
+#include <fmt/ranges.h>
+
+#include "tests/apps/program.h"
+
+using namespace muonlab::test;
+
+namespace {
+
+std::size_t metrics_lines(const std::string& folder) {
+  return count_of(slurp(folder + "/metrics.csv"), "\n");
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a run killed at many moments and resumed each time ends with the bits of an uninterrupted "
+    "one") {
+  const TempFolder folder;
+  const Arguments more{"--checkpoint_interval", "7", "--eval_interval", "11", "--dropout", "0.1",
+                       "--grad_accum",          "2"};
+  const std::string whole = folder / "whole", broken = folder / "broken";
+  run_well(train(whole, 120, more));
+
+  // The same command line begins the run and goes on with it.
+  const Arguments command = train(broken, 120, more + Arguments{"--resume", broken});
+  int kills = 0;
+  for (int i = 0; i < 10; ++i) {
+    Program program(command);
+    const std::string before = slurp(broken + "/metrics.csv");
+    // The first is killed at once; the others after they have got somewhere, at different distances
+    // from a checkpoint.
+    if (i > 0)
+      program.wait_until([&] { return slurp(broken + "/metrics.csv").size() > before.size() + 1; });
+    std::this_thread::sleep_for(std::chrono::microseconds(700 * i));
+    program.send(SIGKILL);
+    kills += program.wait().code == 128 + SIGKILL;
+  }
+  CHECK(kills >= 2);
+  run_well(command);
+
+  CHECK(weights_of(broken) == weights_of(whole));
+  CHECK(weights_of(checkpoint(broken, 119)) == weights_of(checkpoint(whole, 119)));
+  CHECK(weights_of(broken + "/checkpoints/best.safetensors") ==
+        weights_of(whole + "/checkpoints/best.safetensors"));
+  CHECK(metrics_lines(broken) == metrics_lines(whole));
+  CHECK(count_of(slurp(broken + "/metrics.jsonl"), "\n") == metrics_lines(whole) - 1);
+  CHECK(field(run_well({"info", broken, "--json"}), "val_loss") ==
+        field(run_well({"info", whole, "--json"}), "val_loss"));
+}
+
+TEST_CASE("the weights do not depend on threads, evaluation, checkpoints or logging") {
+  const TempFolder folder;
+  const std::string reference = folder / "reference";
+  run_well(train(reference, 20, {"--optimizer", "muon"}));
+  const std::vector<Arguments> variants{
+      {"--threads", "2"},
+      {"--threads", "3"},
+      {"--eval_interval", "3", "--checkpoint_interval", "2", "--log_interval", "1"},
+      {"--eval_interval", "0", "--checkpoint_interval", "0"}};
+  for (std::size_t i = 0; i < variants.size(); ++i) {
+    const std::string other = folder / std::to_string(i);
+    run_well(train(other, 20, Arguments{"--optimizer", "muon"} + variants[i]));
+    INFO(fmt::format("{}", fmt::join(variants[i], " ")));
+    CHECK(weights_of(other) == weights_of(reference));
+  }
+  const std::string seeded = folder / "seeded";
+  run_well(train(seeded, 20, {"--optimizer", "muon", "--seed", "2"}));
+  CHECK(weights_of(seeded) != weights_of(reference));
+}
+
+TEST_CASE("Ctrl-C finishes the step, writes a checkpoint, and says how to go on") {
+  const TempFolder folder;
+  const std::string whole = folder / "whole", stopped = folder / "stopped";
+  const Arguments more{"--checkpoint_interval", "0", "--log_interval", "1", "--eval_interval", "0"};
+  run_well(train(whole, 300, more));
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    Program program(train(stopped, 300, more + Arguments{"--resume", stopped}));
+    const std::size_t before = slurp(stopped + "/metrics.csv").size();
+    REQUIRE(
+        program.wait_until([&] { return slurp(stopped + "/metrics.csv").size() > before + 100; }));
+    program.send(signal);
+    const Outcome outcome = program.wait();
+    INFO(outcome.out << outcome.err);
+    CHECK(outcome.code == 130);
+    const std::string command = fmt::format("{} train --resume {}\n", MUONLAB_BINARY, stopped);
+    CHECK(contains(outcome.out, command));
+  }
+  run_well({"train", "--resume", stopped});  // as the message says: no other option is needed
+  CHECK(weights_of(stopped) == weights_of(whole));
+}
+
+TEST_CASE("a second Ctrl-C ends at once and loses nothing that was saved") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  // A step of many micro-batches, so that the second signal arrives before the first is obeyed.
+  Program program(train(run_folder, 1000, {"--grad_accum", "20000"}));
+  REQUIRE(program.wait_until([&] { return fs::exists(run_folder + "/config.toml"); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  program.send(SIGINT);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  CHECK(program.running());
+  program.send(SIGINT);
+  CHECK(program.wait().code == 130);
+  CHECK(fs::is_empty(run_folder + "/checkpoints"));
+}
+
+TEST_CASE("a finished run takes more steps; its schedule stays as it was") {
+  const TempFolder folder;
+  const std::string short_run = folder / "short", long_run = folder / "long";
+  run_well(train(short_run, 10));
+  run_well({"train", "--resume", short_run});  // nothing left to do
+  CHECK(field(run_well({"info", short_run, "--json"}), "step") == "10");
+  run_well({"train", "--resume", short_run, "--steps", "15"});
+  run_well(train(long_run, 15, {"--horizon", "10"}));
+  CHECK(weights_of(short_run) == weights_of(long_run));
+
+  const std::string linear = folder / "linear";
+  run_well(train(linear, 10, {"--schedule", "linear"}));
+  check_error(run({"train", "--resume", linear, "--steps", "15"}), 2, {"--steps 15", "rate is 0"});
+}
+
+TEST_CASE("what a run cannot change on the way is refused, all at once") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  run_well(train(run_folder, 4));
+  check_error(
+      run({"train", "--resume", run_folder, "--n_layer", "3", "--lr", "0.5", "--steps", "6"}), 2,
+      {"n_layer is '2' in the run and '3' here", "lr is '0.001' in the run and '0.5' here",
+       "--out"});
+  check_error(run({"train", "--resume", run_folder, "--preset", "shakespeare-cpu"}), 2, {"preset"});
+  check_error(run({"train", "--resume", run_folder, "--out", folder / "other"}), 2, {"--out"});
+  check_error(run({"train", "--resume", run_folder, "--force"}), 2, {"--force"});
+  check_error(run({"train", "--resume", folder / "nothing"}), 2, {"holds no run"});
+  CHECK(field(run_well({"info", run_folder, "--json"}), "step") == "4");
+}
+
+TEST_CASE("a run does not go on with data that have changed") {
+  const TempFolder folder;
+  const std::string text = folder / "text.txt", run_folder = folder / "run";
+  std::string words;
+  for (int i = 0; i < 400; ++i) words += fmt::format("word {} ", i);
+  spill(text, words);
+  run_well(train(run_folder, 4, {"--data", text}));
+  words[10] = 'x';
+  spill(text, words);
+  check_error(run({"train", "--resume", run_folder, "--steps", "6"}), 1,
+              {"text.txt", "not what it was"});
+  check_error(run({"eval", run_folder}), 1, {"text.txt", "not what it was"});
+}
+
+TEST_CASE("a damaged checkpoint is named and nothing is lost") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  run_well(train(run_folder, 10, {"--checkpoint_interval", "5"}));
+  const std::string newest = checkpoint(run_folder, 10);
+  const std::string bytes = slurp(newest);
+  const Arguments resume{"train", "--resume", run_folder, "--steps", "12"};
+
+  SECTION("a flipped bit anywhere") {
+    for (const std::size_t at : {bytes.size() - 1, bytes.size() / 2}) {
+      std::string damaged = bytes;
+      damaged[at] = static_cast<char>(damaged[at] ^ 1);
+      spill(newest, damaged);
+      for (const Arguments& command :
+           {resume, Arguments{"sample", run_folder}, Arguments{"info", run_folder},
+            Arguments{"eval", run_folder}})
+        check_error(run(command), 1, {"step_00000010.safetensors", "checksum"});
+    }
+  }
+  SECTION("a truncated file") {
+    for (const std::size_t size :
+         {bytes.size() - 1, std::size_t{100}, std::size_t{3}, std::size_t{0}}) {
+      spill(newest, bytes.substr(0, size));
+      check_error(run(resume), 1, {"step_00000010.safetensors"});
+      check_error(run({"sample", run_folder}), 1, {"step_00000010.safetensors"});
+    }
+  }
+  SECTION("another version") {
+    std::string other = bytes;
+    const std::string key = "\"muonlab_format\":\"";
+    const std::size_t at = other.find(key);
+    REQUIRE(at != std::string::npos);
+    other[at + key.size()] = '9';
+    spill(newest, other);
+    check_error(run(resume), 1, {"step_00000010.safetensors", "format"});
+  }
+  // The one before is whole, and can be named.
+  CHECK(slurp(newest) != bytes);
+  run_well({"train", "--resume", checkpoint(run_folder, 5), "--steps", "12"});
+  const std::string fresh = folder / "fresh";
+  run_well(train(fresh, 12, {"--horizon", "10", "--checkpoint_interval", "5"}));
+  CHECK(weights_of(run_folder) == weights_of(fresh));
+}
+
+TEST_CASE("a checkpoint of another model lists everything that is missing, extra or mis-shaped") {
+  const TempFolder folder;
+  const std::string two = folder / "two", three = folder / "three";
+  run_well(train(two, 4));
+  run_well(train(three, 4, {"--n_layer", "3", "--n_embd", "32"}));
+  fs::copy_file(checkpoint(three, 4), checkpoint(two, 4), fs::copy_options::overwrite_existing);
+  check_error(run({"train", "--resume", two, "--steps", "6"}), 1,
+              {"blocks.2.attn.qkv.weight", "blocks.2.mlp.proj.weight", "wte.weight", "opt/"});
+  fs::copy_file(checkpoint(two, 4), checkpoint(three, 4), fs::copy_options::overwrite_existing);
+  CHECK(run({"info", three}).code == 0);  // a checkpoint knows its own model
+}
+
+TEST_CASE("a full disk ends the run with exit code 1, and the checkpoint before survives") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run", whole = folder / "whole";
+  run_well(train(run_folder, 5));
+  run_well(train(whole, 40, {"--horizon", "5"}));
+  const std::string before = slurp(checkpoint(run_folder, 5));
+  Setup setup;
+  setup.file_size = before.size() - 1000;
+  const Outcome outcome =
+      run({"train", "--resume", run_folder, "--steps", "40", "--checkpoint_interval", "20"}, setup);
+  check_error(outcome, 1,
+              {"step 20", "step_00000020.safetensors", "File too large",
+               "checkpoint of step 5 is whole", "train --resume"});
+  CHECK(slurp(checkpoint(run_folder, 5)) == before);
+  std::size_t files = 0;
+  for ([[maybe_unused]] const auto& entry : fs::directory_iterator(run_folder + "/checkpoints"))
+    ++files;
+  CHECK(files == 2);  // of step 5, and the best: nothing half written
+  run_well({"train", "--resume", run_folder, "--steps", "40"});
+  CHECK(weights_of(run_folder) == weights_of(whole));
+}
+
+TEST_CASE("a loss that is not finite ends with exit code 3 and names the last good checkpoint") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  const Outcome outcome =
+      run(train(run_folder, 100,
+                {"--optimizer", "sgd", "--lr", "1000", "--grad_clip", "0", "--warmup", "0",
+                 "--checkpoint_interval", "1", "--eval_interval", "0"}));
+  check_error(outcome, 3, {"step ", "weight", "the last good checkpoint is " + run_folder, "--lr"});
+  const std::size_t at = outcome.err.find(run_folder);
+  const std::string good = outcome.err.substr(at, outcome.err.find(' ', at) - at);
+  run_well({"sample", good, "--tokens", "5"});
+}
