@@ -74,6 +74,9 @@ TEST_CASE("nanoGPT meta: other pickles are refused") {
   CHECK(accepts(head + std::string("\0", 1) +
                 "\x8c\x01"
                 "auu."));
+  // {"itos": {0: "a", 0: "b"}}
+  const std::string zero("K\0\x8c\x01", 4);
+  CHECK_FALSE(accepts("\x80\x04}(\x8c\x04itos}(" + zero + "a" + zero + "buu."));
   // A dictionary that holds itself.
   CHECK_FALSE(accepts(std::string("\x80\x04}\x94(\x8c\x04itosh\x00u.", 15)));
 }
