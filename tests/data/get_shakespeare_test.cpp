@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include "data/corpus.h"
 #include "tests/data/files.h"
@@ -100,6 +101,18 @@ Result download(const std::string& url) { return run_script("--timeout 5 --url "
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
+}
+
+// Links the programs that the script uses into a folder, for a PATH that lacks all others.
+void link_tools(const TempFolder& bin, const std::vector<std::string>& more) {
+  std::vector<std::string> names = {"bash", "wc",   "mkdir", "mktemp",  "rm",        "chmod",
+                                    "mv",   "grep", "tail",  "timeout", "sha256sum", "shasum"};
+  names.insert(names.end(), more.begin(), more.end());
+  std::stringstream path(std::getenv("PATH"));
+  for (std::string folder; std::getline(path, folder, ':');)
+    for (const std::string& name : names)
+      if (std::filesystem::exists(folder + "/" + name) && !std::filesystem::exists(bin / name))
+        std::filesystem::create_symlink(folder + "/" + name, bin / name);
 }
 
 bool have_downloader() {
@@ -194,6 +207,33 @@ TEST_CASE("get_shakespeare: the right text is kept, found and not downloaded aga
   const Result again = download(OneAnswer::refused_url());
   CHECK(again.code == 0);
   CHECK(again.output == path + "\n");
+}
+
+TEST_CASE("get_shakespeare: either downloader will do, and without both it says so") {
+  for (const std::string tool : {"curl", "wget"}) {
+    if (std::system(("command -v " + tool + " >/dev/null").c_str()) != 0) {
+      WARN("skipped: " << tool << " is not installed");
+      continue;
+    }
+    Sandbox sandbox;
+    const TempFolder bin;
+    link_tools(bin, {tool});
+    const ScopedEnv path("PATH", bin.str().c_str());
+    const OneAnswer server(ok("To be", 5));
+    const Result result = download(server.url());
+    check_failure(result, sandbox.cache);
+    CHECK(contains(result.output, "it has 5 bytes instead of 1115394"));
+    const Result refused = download(OneAnswer::refused_url());
+    check_failure(refused, sandbox.cache);
+    CHECK(contains(refused.output, "cannot download"));
+  }
+  Sandbox sandbox;
+  const TempFolder bin;
+  link_tools(bin, {});
+  const ScopedEnv path("PATH", bin.str().c_str());
+  const Result result = download(OneAnswer::refused_url());
+  check_failure(result, sandbox.cache);
+  CHECK(contains(result.output, "neither curl nor wget is installed"));
 }
 
 TEST_CASE("get_shakespeare: usage and folders") {
