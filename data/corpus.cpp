@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "core/error.h"
@@ -35,6 +36,12 @@ std::int32_t word(std::string_view bytes, std::size_t index) {
   std::int32_t value = 0;
   if (bytes.size() >= 4 * (index + 1)) std::memcpy(&value, bytes.data() + 4 * index, 4);
   return value;
+}
+
+// False also where a folder on the way may not be read: opening the file then says so.
+bool is_missing(const fs::path& path) {
+  std::error_code ignored;
+  return fs::status(path, ignored).type() == fs::file_type::not_found;
 }
 
 std::string sha256(std::string_view bytes) {
@@ -92,7 +99,7 @@ Corpus builtin_corpus(const DataConfig& config) {
 
 Corpus shakespeare_corpus(bool bytes) {
   const std::string path = shakespeare_path();
-  if (!fs::exists(path))
+  if (is_missing(path))
     throw IoError(fmt::format(
         "tiny Shakespeare is not at '{}': run data/get_shakespeare.sh to download it, or give a "
         "text file by --data PATH",
@@ -133,7 +140,7 @@ std::int64_t padded_vocabulary(std::int64_t largest) { return (largest / 64 + 1)
 Corpus token_folder(const std::string& path) {
   const auto map = [&](const char* name) {
     const fs::path file = fs::path(path) / name;
-    if (!fs::exists(file))
+    if (is_missing(file))
       throw IoError(fmt::format(
           "the folder '{}' has no {}: --data takes a text file, a token file, or a folder with "
           "nanoGPT's train.bin and val.bin",
@@ -149,7 +156,7 @@ Corpus token_folder(const std::string& path) {
   corpus.name = path;
   corpus.sha256 = hash.hex();
   const std::string meta = (fs::path(path) / "meta.pkl").string();
-  if (fs::exists(meta)) corpus.tokenizer = read_nanogpt_meta(MappedFile(meta).bytes(), meta);
+  if (!is_missing(meta)) corpus.tokenizer = read_nanogpt_meta(MappedFile(meta).bytes(), meta);
   corpus.vocab_size =
       corpus.tokenizer ? corpus.tokenizer->vocab_size() : padded_vocabulary(largest);
   corpus.train = open_tokens(train, train_tokens, train->path(), corpus.vocab_size);
@@ -252,7 +259,7 @@ Corpus open_corpus(const DataConfig& config) {
   if (path == "shakespeare") return shakespeare_corpus(config.bytes);
   std::error_code ignored;
   const bool folder = fs::is_directory(path, ignored);
-  if (!folder && !fs::exists(path, ignored)) {
+  if (!folder && is_missing(path)) {
     const std::string near = nearest_name(path, {"builtin", "shakespeare"});
     throw IoError(fmt::format(
         "there is no corpus '{}': --data takes builtin, shakespeare, or the path of a text file, "

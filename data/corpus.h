@@ -46,10 +46,11 @@ struct Corpus {
   std::int64_t vocab_size = 0;
   Tokens train, val;   ///< val is the last 10 % of the tokens (rounded as nanoGPT) or a file's own
   std::string sha256;  ///< of the bytes that the tokens come from
-  /// builtin only: -log p(held-out text) / its tokens, in nats, exact. No model that has not seen
-  /// the text can count on less: the probability that its total loss on the n held-out tokens lies
-  /// k nats below n val_floor is at most e^-k (Markov's inequality on the ratio of likelihoods), so
-  /// 20 / n nats per token is a generous bound of the luck that is possible.
+  /// builtin only: -log p(held-out text) / its n tokens, in nats, exact. A model that has not seen
+  /// the text cannot count on less: the probability that its total loss on them lies k nats below
+  /// n val_floor is at most e^-k (Markov's inequality on the ratio of likelihoods), so 20 / n nats
+  /// per token bounds the luck that is possible. Evaluation in windows leaves out a few tokens,
+  /// whose share of the floor is not the mean: that moves the comparison by at most their nats / n.
   std::optional<double> val_floor;
   /// builtin only: the expectation of the same, which is the entropy rate of the source, exact.
   std::optional<double> source_entropy;

@@ -1,6 +1,7 @@
 #include "data/corpus.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <functional>
@@ -144,6 +145,15 @@ TEST_CASE("corpus: text that cannot be used") {
   REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
   CHECK(contains(message(folder / "pipe"), "is not a file that can be mapped"));
   CHECK(contains(message("/dev/null"), "is not a file that can be mapped"));
+  // A path that goes through a file, and one that is too long.
+  CHECK(contains(message(invalid + "/x"), "there is no corpus"));
+  CHECK(contains(message(std::string(5000, 'x')), "cannot open"));
+  if (::geteuid() != 0) {  // root may read everything
+    folder.write("locked/x.txt", "x");
+    ::chmod((folder / "locked").c_str(), 0);
+    CHECK(contains(message(folder / "locked/x.txt"), "Permission denied"));
+    ::chmod((folder / "locked").c_str(), 0700);
+  }
 }
 
 TEST_CASE("corpus: a file that changes while it is open gives an error, not a wrong token") {
