@@ -69,6 +69,26 @@ void add_linear(std::vector<OpCase>& cases) {
   cases.push_back(linear_case("gelu, several tiles", {257, 65}, 130, true, Activation::gelu));
   cases.push_back(linear_case("gelu, one row", {1, 33}, 70, true, Activation::gelu));
 
+  // A temporary input, which the op may overwrite in its backward pass; alone, and where another
+  // consumer has left a gradient to add to.
+  OpCase temporary = linear_case("gelu, temporary input", {4, 6}, 5, true, Activation::gelu);
+  temporary.apply = [](const Vars& v) {
+    return linear(scale(v[0], 1), v[1], v[2], Activation::gelu);
+  };
+  cases.push_back(temporary);
+  temporary.variant = "gelu, temporary input with a second use";
+  temporary.inputs.push_back({.name = "second w", .shape = Shape{5, 6}});
+  temporary.apply = [](const Vars& v) {
+    const Var x = scale(v[0], 1);
+    const Var first = linear(x, v[1], v[2], Activation::gelu);
+    return add(first, linear(x, v[3]));
+  };
+  temporary.reference = [](const Arrays& a) {
+    return reference::add(reference::linear(a[0], a[1], &a[2], Activation::gelu),
+                          reference::linear(a[0], a[3], nullptr, Activation::none));
+  };
+  cases.push_back(std::move(temporary));
+
   // The gradient of the output is also that of an input that is differentiated later, so the op
   // must not overwrite it.
   OpCase shared = linear_case("gelu, output gradient shared", {4, 6}, 5, true, Activation::gelu);

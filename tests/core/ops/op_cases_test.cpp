@@ -28,11 +28,9 @@ TEST_CASE("gradients of primitives agree with finite differences", "[ops][gradie
 }
 
 TEST_CASE("primitives keep the rules of gradient slots and name themselves in errors", "[ops]") {
-  for (DType dtype : {DType::f32, DType::f64}) {
-    for (const OpCase& op : op_cases()) {
-      INFO(op.name() << " " << name_of(dtype));
-      check_contract(op, Device{}, dtype);
-    }
+  for (const OpCase& op : op_cases()) {
+    INFO(op.name());
+    check_contract(op, Device{}, DType::f32);
   }
 }
 
