@@ -1,0 +1,216 @@
+#include <fmt/ranges.h>
+
+#include "tests/apps/program.h"
+
+using namespace muonlab::test;
+
+TEST_CASE("help, version, and what is wrong with a command line") {
+  CHECK(contains(run_well({"--help"}), "Usage: muonlab COMMAND"));
+  CHECK(run_well({"--version"}) == "muonlab 0.1.0\n");
+  for (const std::string command : {"train", "sample", "eval", "bench", "info"}) {
+    const std::string help = run_well({command, "--help"});
+    CHECK(contains(help, "Usage: muonlab " + command));
+    CHECK(run_well({command, "-h"}) == help);
+  }
+  const std::string help = run_well({"train", "--help"});
+  for (const std::string option :
+       {"--preset", "--n_layer", "--data", "--muon.momentum", "--schedule", "--config", "--resume",
+        "--time_limit", "--grad_accum", "--eval_interval", "--checkpoint_interval", "--threads",
+        "--[no_]bias"})
+    CHECK(contains(help, option));
+
+  check_error(run({}), 2, {"which command"});
+  check_error(run({"trian"}), 2, {"'trian'", "did you mean 'train'?"});
+  check_error(run({"train", "--n_layr", "3"}), 2, {"--n_layr", "did you mean n_layer?"});
+  check_error(run({"train", "--muon.momentun=0.9"}), 2,
+              {"--muon.momentun", "did you mean muon.momentum?"});
+  check_error(run({"train", "--preset", "tinny"}), 2, {"'tinny'", "did you mean 'tiny'?"});
+  check_error(run({"train", "--optimizer", "moun"}), 2, {"'moun'", "did you mean 'muon'?"});
+  check_error(run({"train", "--steps"}), 2, {"--steps"});
+  check_error(run({"train", "somewhere"}), 2, {"'somewhere'"});
+  check_error(run({"sample"}), 2, {"which run?"});
+  check_error(run({"eval"}), 2, {"which run?"});
+}
+
+TEST_CASE("values out of range are refused by name, with what is allowed") {
+  const TempFolder folder;
+  const std::vector<std::pair<std::string, std::string>> bad{{"steps", "0"},
+                                                             {"steps", "-3"},
+                                                             {"steps", "1e99"},
+                                                             {"steps", "12x"},
+                                                             {"steps", ""},
+                                                             {"lr", "-1"},
+                                                             {"lr", "nan"},
+                                                             {"lr", "inf"},
+                                                             {"lr", "1e400"},
+                                                             {"dropout", "1"},
+                                                             {"dropout", "-0.1"},
+                                                             {"batch", "0"},
+                                                             {"batch", "999999999"},
+                                                             {"n_embd", "0"},
+                                                             {"n_layer", "-1"},
+                                                             {"seed", "-1"},
+                                                             {"threads", "-1"},
+                                                             {"threads", "99999"},
+                                                             {"warmup", "-1"},
+                                                             {"grad_accum", "0"},
+                                                             {"time_limit", "-1"},
+                                                             {"weight_decay", "-1"},
+                                                             {"schedule", "coffee"},
+                                                             {"muon.momentum", "1.5"},
+                                                             {"steps", "99999999999999999999"}};
+  for (const auto& [name, value] : bad) {
+    const Outcome outcome =
+        run({"train", "--preset", "tiny", "--out", folder / "run", "--" + name, value});
+    check_error(outcome, 2, {"--" + name, "'" + value + "'", "expected"});
+  }
+  CHECK(!fs::exists(folder / "run"));
+}
+
+TEST_CASE("sizes that do not go together are refused before a folder is made") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  check_error(run(train(run_folder, 4, {"--n_head", "3"})), 2, {"n_embd", "n_head"});
+  check_error(run(train(run_folder, 4, {"--block_size", "100000"})), 2, {"block_size"});
+  check_error(run({"train", "--preset", "gpt2-124m", "--out", run_folder}), 2, {"--data"});
+  CHECK(!fs::exists(run_folder));
+}
+
+TEST_CASE("data that cannot be used are refused in one sentence") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  const auto with_data = [&](const std::string& name, const std::string& contents) {
+    spill(folder / name, contents);
+    return run(train(run_folder, 4, {"--data", folder / name}));
+  };
+  CHECK(run(train(run_folder, 4, {"--data", folder / "missing.txt"})).code != 0);
+  check_error(run(train(run_folder, 4, {"--data", folder / "missing.txt"})), 1, {"missing.txt"});
+  for (const auto& [name, contents] : std::vector<std::pair<std::string, std::string>>{
+           {"empty.txt", ""},
+           {"short.txt", "to be"},
+           {"invalid.txt", std::string(500, 'a') + "\xff" + std::string(500, 'b')},
+           {"header.bin", std::string(5000, 'x')}}) {
+    const Outcome outcome = with_data(name, contents);
+    INFO(name << ": " << outcome.err);
+    CHECK((outcome.code == 1 || outcome.code == 2));
+    CHECK(outcome.err.rfind("muonlab: ", 0) == 0);
+    CHECK(count_of(outcome.err, "\n") == 1);
+    if (name == "invalid.txt") CHECK(contains(outcome.err, "bytes"));
+  }
+  run_well(train(run_folder, 4, {"--data", folder / "invalid.txt", "--bytes"}));
+}
+
+TEST_CASE("a configuration file: sections, comments, quotes, and its errors by line") {
+  const TempFolder folder;
+  const std::string file = folder / "my.toml", run_folder = folder / "run";
+  spill(file,
+        "# a comment\n"
+        "preset = tiny\n"
+        "steps = 3   # and another\n"
+        "builtin-size = \"20000\"\n"
+        "threads = 1\n"
+        "[muon]\n"
+        "momentum = 0.8\n");
+  run_well({"train", "--config", file, "--out", run_folder, "--seed", "7"});
+  const std::string saved = slurp(run_folder + "/config.toml");
+  for (const std::string line : {"steps = 3\n", "builtin_size = 20000\n", "muon.momentum = 0.8\n",
+                                 "seed = 7\n", "n_layer = 2\n"})
+    CHECK(contains(saved, line));
+  // Flags win over the file, and the file over the preset.
+  run_well({"train", "--config", file, "--out", folder / "flags", "--steps", "2"});
+  CHECK(contains(slurp((folder / "flags") + "/config.toml"), "steps = 2\n"));
+
+  const auto with = [&](const std::string& text) {
+    spill(file, text);
+    return run({"train", "--config", file, "--out", folder / "never"});
+  };
+  check_error(with("preset = tiny\nn_layr = 3\n"), 2,
+              {"'n_layr'", "my.toml:2", "did you mean n_layer?"});
+  check_error(with("steps = many\n"), 2, {"my.toml:1", "'many'"});
+  check_error(with("\n\nsteps\n"), 2, {"my.toml:3", "name = value"});
+  check_error(with("data = \"open\n"), 2, {"my.toml:1", "quotes"});
+  check_error(with("resume = x\n"), 2, {"'resume'"});
+  check_error(run({"train", "--config", folder / "none.toml", "--out", folder / "never"}), 1,
+              {"none.toml"});
+  CHECK(!fs::exists(folder / "never"));
+}
+
+TEST_CASE("a saved configuration reproduces its run, whatever the names and values in it") {
+  const TempFolder folder;
+  const std::string text = folder / "a name, with # and \"quotes\".txt";
+  std::string words;
+  for (int i = 0; i < 500; ++i) words += fmt::format("{} times {} is {}. ", i, i, i * i);
+  spill(text, words);
+  const std::string first = folder / "first", second = folder / "second";
+  run_well(train(first, 10,
+                 {"--data", text, "--optimizer", "muon", "--muon.momentum", "0.9", "--dropout",
+                  "0.1", "--no-muon.nesterov", "--bias", "--grad-accum=2", "--weight-decay", "0.05",
+                  "--seed", "123456789012345"}));
+  run_well({"train", "--config", first + "/config.toml", "--out", second});
+  CHECK(slurp(first + "/config.toml") == slurp(second + "/config.toml"));
+  CHECK(weights_of(first) == weights_of(second));
+  const std::string config = slurp(first + "/config.toml");
+  for (const std::string line : {"muon.nesterov = false", "bias = true", "grad_accum = 2",
+                                 "seed = 123456789012345", "dropout = 0.1"})
+    CHECK(contains(config, line));
+}
+
+TEST_CASE("a flag that changes nothing is pointed out") {
+  const TempFolder folder;
+  const Outcome outcome = run(train(folder / "run", 2, {"--muon.momentum", "0.9"}));
+  CHECK(outcome.code == 0);
+  CHECK(contains(outcome.err, "--muon.momentum changes nothing"));
+  CHECK(run(train(folder / "muon", 2, {"--optimizer", "muon", "--muon.momentum", "0.9"}))
+            .err.empty());
+}
+
+TEST_CASE("with --json exactly one object is on standard output") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  const auto object = [](const std::string& out) {
+    INFO(out);
+    CHECK(out.front() == '{');
+    CHECK(count_of(out, "\n") == 1);
+    CHECK(out.substr(out.size() - 2) == "}\n");
+    return out;
+  };
+  const std::string trained = object(run_well(train(run_folder, 6, {"--json"})));
+  CHECK(field(trained, "status") == "finished");
+  CHECK(field(trained, "step") == "6");
+  CHECK(field(trained, "weights_sha256") == weights_of(run_folder));
+  CHECK(!field(trained, "startup_s").empty());
+  const std::string evaluated = object(run_well({"eval", run_folder, "--json", "--threads", "1"}));
+  CHECK(field(evaluated, "val_loss") == field(trained, "val_loss"));
+  CHECK(field(object(run_well({"info", run_folder, "--json"})), "val_loss") ==
+        field(trained, "val_loss"));
+  object(run_well({"info", "--json"}));
+  const std::string bench = object(run_well({"bench", "--preset", "tiny", "--optimizer", "muon",
+                                             "--steps", "3", "--threads", "1", "--json"}));
+  for (const std::string key : {"preset", "optimizer", "precision", "threads", "step_ms",
+                                "optimizer_ms", "tokens_per_s", "peak_rss_mib", "startup_s"})
+    CHECK(!field(bench, key).empty());
+  CHECK(contains(bench, "\"linear\": "));
+  CHECK(!field(object(run_well(
+                   {"bench", "--preset", "tiny", "--generate", "20", "--threads", "1", "--json"})),
+               "generate_tokens_per_s")
+             .empty());
+  // Errors leave it empty.
+  CHECK(run({"eval", folder / "nothing", "--json"}).out.empty());
+}
+
+TEST_CASE("info describes the machine, a run, and a checkpoint") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  CHECK(contains(run_well({"info"}), "devices           cpu"));
+  run_well(train(run_folder, 6));
+  const std::string text = run_well({"info", run_folder});
+  for (const std::string part :
+       {"step        6 of 6", "weights", "sha256", "blocks.1.attn.qkv.weight", "gain"})
+    CHECK(contains(text, part));
+  CHECK(field(run_well({"info", run_folder + "/checkpoints/best.safetensors", "--json"}), "step") ==
+        "6");
+  check_error(run({"info", folder / "nothing"}), 1, {"nothing"});
+  check_error(run({"info", folder.path().string()}), 1, {"no checkpoint"});
+  spill(folder / "notes.txt", "these are no tensors, whatever they may say");
+  check_error(run({"info", folder / "notes.txt"}), 1, {"notes.txt"});
+}
