@@ -1,0 +1,279 @@
+// What every rule in the registry must do. A new rule is tested here without a line of its own.
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "core/checkpoint.h"
+#include "core/cpu/parallel.h"
+#include "optim/optimizer.h"
+#include "tests/optim/optim_cases.h"
+#include "tests/support/catch.h"
+
+using namespace muonlab;
+using namespace muonlab::testing;
+
+namespace {
+
+using Settings = std::map<std::string, std::string>;
+
+constexpr int kUpdates = 3;
+
+/// The zoo's weights after some updates of everything that can be switched on, with one option
+/// changed by `change`.
+template <class F>
+Values run_zoo(const Settings& settings, const F& change, DType dtype = DType::f64) {
+  OptimizerConfig config = configured(settings);
+  config.schedule.horizon = kUpdates + 1;
+  change(config);
+  std::vector<Parameter> params = zoo(dtype);
+  Optimizer optimizer(params, std::move(config));
+  for (int t = 1; t <= kUpdates; ++t) {
+    set_zoo_grads(params, t);
+    optimizer.step();
+  }
+  return weights(params);
+}
+Values run_zoo(const Settings& settings, DType dtype = DType::f64) {
+  return run_zoo(
+      settings, [](OptimizerConfig&) {}, dtype);
+}
+
+Settings busy(const std::string& rule, const std::string& schedule = "constant") {
+  return {{"optimizer", rule}, {"lr", "0.01"},         {"weight_decay", "0.1"}, {"grad_clip", "1"},
+          {"warmup", "1"},     {"schedule", schedule}, {"cooldown", "0.9"}};
+}
+
+Option& find(OptionTable& table, const std::string& name) {
+  for (Option& o : table)
+    if (o.name == name) return o;
+  throw Error("no option " + name);
+}
+
+/// Sets an option to an allowed value that it does not have now.
+void perturb(OptimizerConfig& config, const std::string& name) {
+  OptionTable table = options(config);
+  Option& option = find(table, name);
+  const std::string now = option.get();
+  std::vector<std::string> values;
+  if (option.is_flag) {
+    values = {now == "true" ? "false" : "true"};
+  } else if (option.range.find('|') != std::string::npos) {
+    for (std::size_t at = 0; at < option.range.size();) {
+      const std::size_t end = std::min(option.range.find(" | ", at), option.range.size());
+      values.push_back(option.range.substr(at, end - at));
+      at = end + 3;
+    }
+  } else if (option.range.rfind("a whole number", 0) == 0) {
+    values = {std::to_string(std::stoll(now) + 1)};
+  } else {
+    values = {to_text(std::stod(now) == 0 ? 0.5 : std::stod(now) / 2)};
+  }
+  for (const std::string& value : values) {
+    if (value == now) continue;
+    option.set(value);
+    try {
+      route(zoo(), config);
+      return;
+    } catch (const ConfigError&) {  // an auxiliary rule that cannot take the rest
+    }
+  }
+  throw Error("no other value for " + name);
+}
+
+}  // namespace
+
+TEST_CASE("every option of every rule changes the weights, or is reported as unused") {
+  for (const std::string& rule : rule_names()) {
+    for (const std::string schedule : {"constant", "cosine", "linear", "wsd"}) {
+      const Settings settings = busy(rule, schedule);
+      const Values base = run_zoo(settings);
+      OptimizerConfig config = configured(settings);
+      for (const Option& option : options(config)) {
+        const std::string unused = why_unused(config, option.name);
+        const Values changed =
+            run_zoo(settings, [&](OptimizerConfig& c) { perturb(c, option.name); });
+        INFO(rule << ", " << schedule << ": " << option.name << " [" << unused << "]");
+        // An eps of 1e-8 beside gradients of 1e-2 moves updates of 1e-2 by 1e-8.
+        if (unused.empty())
+          CHECK(largest_difference(base, changed) > 1e-9);
+        else
+          CHECK(same_bits(base, changed));
+      }
+    }
+  }
+}
+
+TEST_CASE("a resumed run has the bits of an uninterrupted one, and needs its state for it") {
+  const DType dtype = GENERATE(DType::f64, DType::f32);
+  for (const std::string& rule : rule_names()) {
+    INFO(rule);
+    const auto advance = [](Optimizer& o, std::vector<Parameter>& p, int from, int to) {
+      for (int t = from; t <= to; ++t) {
+        set_zoo_grads(p, t);
+        o.step();
+      }
+    };
+    std::vector<Parameter> whole = zoo(dtype), half = zoo(dtype), resumed = zoo(dtype),
+                           bare = zoo(dtype);
+    Optimizer uninterrupted(whole, configured(busy(rule, "cosine")));
+    advance(uninterrupted, whole, 1, 6);
+
+    Optimizer first(half, configured(busy(rule, "cosine")));
+    advance(first, half, 1, 3);
+    std::vector<NamedTensor> saved = first.state();
+    for (const Parameter& p : half) saved.push_back({p.info.name, p.value()});
+    const std::filesystem::path file =
+        std::filesystem::temp_directory_path() /
+        ("muonlab_resume_" + std::to_string(getpid()) + ".safetensors");
+    write_tensors(file, saved, {});
+
+    Optimizer second(resumed, configured(busy(rule, "cosine")));
+    std::vector<NamedTensor> into = second.state();
+    for (const Parameter& p : resumed) into.push_back({p.info.name, p.value()});
+    TensorFile(file).read_all(into);
+    std::filesystem::remove(file);
+    second.set_steps_done(3);
+    advance(second, resumed, 4, 6);
+    CHECK(same_bits(weights(resumed), weights(whole)));
+
+    Optimizer third(bare, configured(busy(rule, "cosine")));
+    for (std::size_t i = 0; i < bare.size(); ++i) bare[i].value().copy_from(half[i].value());
+    third.set_steps_done(3);
+    advance(third, bare, 4, 6);
+    if (!make_rule(rule)->state_names().empty())
+      CHECK_FALSE(same_bits(weights(bare), weights(whole)));
+  }
+}
+
+TEST_CASE("every rule gives the same bits on any number of threads") {
+  const int before = cpu::threads();
+  for (const std::string& rule : rule_names()) {
+    INFO(rule);
+    cpu::set_threads(1);
+    const Values one = run_zoo(busy(rule), DType::f32);
+    for (const int threads : {2, 3, 8}) {
+      cpu::set_threads(threads);
+      CHECK(same_bits(run_zoo(busy(rule), DType::f32), one));
+    }
+  }
+  cpu::set_threads(before);
+}
+
+TEST_CASE("no rule touches a gradient") {
+  for (const std::string& rule : rule_names())
+    for (const char* clip : {"0", "1"}) {
+      INFO(rule << ", clip " << clip);
+      std::vector<Parameter> params = zoo();
+      Settings settings = busy(rule);
+      settings["grad_clip"] = clip;
+      Optimizer optimizer(params, configured(settings));
+      set_zoo_grads(params, 1);
+      std::vector<Values> before;
+      for (const Parameter& p : params) before.push_back(p.grad().to_vector());
+      optimizer.step();
+      optimizer.step();
+      for (std::size_t i = 0; i < params.size(); ++i)
+        CHECK(same_bits(params[i].grad().to_vector(), before[i]));
+    }
+}
+
+TEST_CASE("with a zero gradient from the start only the decay acts") {
+  for (const std::string& rule : rule_names()) {
+    INFO(rule);
+    std::vector<Parameter> params = zoo();
+    const std::vector<Parameter> start = zoo();
+    Optimizer optimizer(params, configured({{"optimizer", rule},
+                                            {"lr", "0.5"},
+                                            {"aux_lr", "0.5"},
+                                            {"weight_decay", "0.25"},
+                                            {"grad_clip", "1"}}));
+    for (Parameter& p : params)
+      set_grad(p, Values(static_cast<std::size_t>(p.info.shape.numel()), 0.0));
+    optimizer.step();
+    for (std::size_t i = 0; i < params.size(); ++i) {
+      Values expected = start[i].value().to_vector();
+      if (params[i].info.shape.rank() >= 2)
+        for (double& w : expected) w *= 1 - 0.5 * 0.25;  // exact: a power of two and three bits
+      CHECK(largest_difference(params[i].value().to_vector(), expected) < 1e-15);
+    }
+  }
+}
+
+TEST_CASE("every rule descends on a quadratic of mixed shapes") {
+  // 0.5 |w - target|^2. Rates at which each rule crosses the distance of about 1.4 per element
+  // within the run; a rule without an entry uses the first.
+  const std::map<std::string, std::string> rates{
+      {"adamw", "0.05"}, {"sgd", "0.05"}, {"muon", "0.2"}};
+  for (const std::string& rule : rule_names()) {
+    INFO(rule);
+    const auto rate = rates.find(rule);
+    OptimizerConfig config = configured({{"optimizer", rule},
+                                         {"lr", rate == rates.end() ? "0.05" : rate->second},
+                                         {"aux_lr", "0.05"},
+                                         {"schedule", "linear"}});
+    config.schedule.horizon = 200;
+    std::vector<Parameter> params = zoo();
+    std::vector<Values> targets;
+    for (const Parameter& p : params)
+      targets.push_back(gaussian(p.info.shape.numel(), 7 + targets.size()));
+    Optimizer optimizer(params, std::move(config));
+    const auto loss = [&] {  // and its gradient
+      double sum = 0;
+      for (std::size_t i = 0; i < params.size(); ++i) {
+        Values g = params[i].value().to_vector();
+        for (std::size_t k = 0; k < g.size(); ++k) {
+          g[k] -= targets[i][k];
+          sum += 0.5 * g[k] * g[k];
+        }
+        set_grad(params[i], g);
+      }
+      return sum;
+    };
+    const double start = loss();
+    for (int t = 0; t < 200; ++t) {
+      optimizer.step();
+      loss();
+    }
+    CHECK(loss() < 0.01 * start);
+  }
+}
+
+TEST_CASE("every rule descends along Rosenbrock's valley") {
+  // One valley for each column (x, y) of a matrix and one for a vector: (1 - x)^2 + 100 (y -
+  // x^2)^2.
+  for (const std::string& rule : rule_names()) {
+    INFO(rule);
+    // Where the curvature is 1000, a plain gradient step must stay below 2/1000.
+    const char* rate = rule == "sgd" ? "0.0002" : "0.02";
+    std::vector<Parameter> params{
+        parameter({"m", ParamKind::matrix, {2, 3}, {}, ""}, {-1.2, -1, 0, 1, 1, 1}),
+        parameter({"v", ParamKind::gain, {2}, {}, ""}, {-1.2, 1})};
+    OptimizerConfig config =
+        configured({{"optimizer", rule}, {"lr", rate}, {"aux_lr", "0.02"}, {"schedule", "linear"}});
+    config.schedule.horizon = 1000;
+    Optimizer optimizer(params, std::move(config));
+    const auto loss = [&] {
+      double sum = 0;
+      for (Parameter& p : params) {
+        const Values w = p.value().to_vector();
+        const std::size_t n = w.size() / 2;
+        Values g(w.size());
+        for (std::size_t k = 0; k < n; ++k) {
+          const double x = w[k], y = w[n + k], valley = y - x * x;
+          sum += (1 - x) * (1 - x) + 100 * valley * valley;
+          g[k] = -2 * (1 - x) - 400 * x * valley;
+          g[n + k] = 200 * valley;
+        }
+        set_grad(p, g);
+      }
+      return sum;
+    };
+    const double start = loss();
+    for (int t = 0; t < 1000; ++t) {
+      optimizer.step();
+      loss();
+    }
+    CHECK(loss() < 0.1 * start);
+  }
+}
