@@ -36,8 +36,8 @@ class Allocator {
   void trim();
   AllocatorStats stats() const;
 
-  /// Bytes really reserved for a request: the next of eight steps between powers of two, which above
-  /// 1 MiB stay at 128 KiB.
+  /// Bytes really reserved for a request: the next of eight steps between powers of two, which
+  /// above 1 MiB stay at 128 KiB.
   static std::size_t size_class(std::size_t bytes);
 
  private:

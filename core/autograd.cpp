@@ -42,12 +42,14 @@ void GradSink::give(const Tensor& gradient) {
     return;
   }
   Target t = open(gradient);
-  backend_of(gradient.device()).map({.map = Map::axpby, .d = t.dst, .a = gradient, .s0 = 1, .s1 = t.beta});
+  backend_of(gradient.device())
+      .map({.map = Map::axpby, .d = t.dst, .a = gradient, .s0 = 1, .s1 = t.beta});
 }
 
 void Tape::backward(const Var& loss, double seed) {
   if (loss.value().numel() != 1)
-    throw ShapeError(fmt::format("[backward] the loss must have one element; got {}", loss.shape().str()));
+    throw ShapeError(
+        fmt::format("[backward] the loss must have one element; got {}", loss.shape().str()));
   if (loss.slot()) {
     GradSink::Target t = GradSink(loss.slot().get()).open(loss.value());
     t.dst.fill(seed);

@@ -25,7 +25,8 @@ class Var {
   Var() = default;
   /// A constant: no gradient is kept for it.
   Var(Tensor value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  Var(Tensor value, std::shared_ptr<GradSlot> slot) : value_(std::move(value)), slot_(std::move(slot)) {}
+  Var(Tensor value, std::shared_ptr<GradSlot> slot)
+      : value_(std::move(value)), slot_(std::move(slot)) {}
   /// A trainable value.
   static Var leaf(Tensor value);
 

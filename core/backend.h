@@ -114,9 +114,10 @@ struct CrossEntropyBackwardArgs {
   double scale = 1, beta = 0;
 };
 
-/// y = beta y + x mask / (1 - p). Element i is dropped if word i % 4 of the Philox block with counter
-/// (i / 4, stream) and key = seed with RngPurpose::dropout in its top byte (core/rng.h) is below
-/// p 2^32. The mask is a pure function of its key, so the backward pass is the same call on dy.
+/// y = beta y + x mask / (1 - p). Element i is dropped if word i % 4 of the Philox block with
+/// counter (i / 4, stream) and key = seed with RngPurpose::dropout in its top byte (core/rng.h) is
+/// below p 2^32. The mask is a pure function of its key, so the backward pass is the same call on
+/// dy.
 struct DropoutArgs {
   Tensor x{}, y{};
   double p = 0, beta = 0;

@@ -6,13 +6,20 @@ namespace muonlab {
 
 const char* name_of(ParamKind kind) {
   switch (kind) {
-    case ParamKind::matrix: return "matrix";
-    case ParamKind::expert: return "expert";
-    case ParamKind::embedding: return "embedding";
-    case ParamKind::head: return "head";
-    case ParamKind::router: return "router";
-    case ParamKind::gain: return "gain";
-    case ParamKind::bias: return "bias";
+    case ParamKind::matrix:
+      return "matrix";
+    case ParamKind::expert:
+      return "expert";
+    case ParamKind::embedding:
+      return "embedding";
+    case ParamKind::head:
+      return "head";
+    case ParamKind::router:
+      return "router";
+    case ParamKind::gain:
+      return "gain";
+    case ParamKind::bias:
+      return "bias";
   }
   return "?";
 }

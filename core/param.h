@@ -24,9 +24,9 @@ struct Block {
 struct ParamInfo {
   std::string name;  ///< literal, e.g. "blocks.3.attn.qkv.weight"
   ParamKind kind = ParamKind::matrix;
-  Shape shape;                ///< a weight is (out, in)
+  Shape shape;                  ///< a weight is (out, in)
   std::vector<Block> blocks{};  ///< empty: one block, the whole matrix
-  std::string note{};           ///< why it is what it is, for the routing table ("tied with the head")
+  std::string note{};  ///< why it is what it is, for the routing table ("tied with the head")
 };
 
 /// A trainable tensor: its description, its value, and the slot that backward writes to. A handle:

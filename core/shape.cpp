@@ -58,7 +58,8 @@ Shape Shape::with_last(std::int64_t size) const {
 
 Shape Shape::with_appended(std::int64_t size) const {
   Shape s = *this;
-  if (rank_ == kMaxRank) throw ShapeError(fmt::format("[shape] {} has the highest rank already", str()));
+  if (rank_ == kMaxRank)
+    throw ShapeError(fmt::format("[shape] {} has the highest rank already", str()));
   ++s.rank_;
   return s.with_last(size);
 }

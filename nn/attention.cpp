@@ -2,15 +2,20 @@
 
 namespace muonlab {
 
-CausalSelfAttention::CausalSelfAttention(const Init& init, const std::string& name, const GptConfig& config)
+CausalSelfAttention::CausalSelfAttention(const Init& init, const std::string& name,
+                                         const GptConfig& config)
     : shape{config.n_head, config.kv_heads(), config.head_size()} {
   const std::int64_t q = shape.heads * shape.head_size, kv = shape.kv_heads * shape.head_size;
-  qkv = Linear(init, name + ".qkv", config.n_embd, shape.packed(),
-               {.bias = config.bias, .blocks = {{0, q, "q"}, {q, q + kv, "k"}, {q + kv, q + 2 * kv, "v"}}});
-  proj = Linear(init, name + ".proj", q, config.n_embd, {.bias = config.bias, .std = residual_std(config)});
+  qkv = Linear(
+      init, name + ".qkv", config.n_embd, shape.packed(),
+      {.bias = config.bias, .blocks = {{0, q, "q"}, {q, q + kv, "k"}, {q + kv, q + 2 * kv, "v"}}});
+  proj = Linear(init, name + ".proj", q, config.n_embd,
+                {.bias = config.bias, .std = residual_std(config)});
 }
 
-Var CausalSelfAttention::operator()(const Var& x) const { return proj(causal_attention(qkv(x), shape)); }
+Var CausalSelfAttention::operator()(const Var& x) const {
+  return proj(causal_attention(qkv(x), shape));
+}
 
 Tensor CausalSelfAttention::decode(const Tensor& x, Tensor& cache, std::int64_t past) const {
   return proj(cached_attention(qkv(x).value(), shape, cache, past)).value();

@@ -10,8 +10,8 @@
 
 namespace muonlab {
 
-// The parts of a block. A further norm, attention or feed-forward becomes an alternative here, picked
-// by GptConfig; the block itself reads the same.
+// The parts of a block. A further norm, attention or feed-forward becomes an alternative here,
+// picked by GptConfig; the block itself reads the same.
 using Norm = LayerNorm;
 using Attention = CausalSelfAttention;
 using FeedForward = Mlp;

@@ -31,8 +31,8 @@ OptionTable options(GptConfig& config);
 /// Throws: ConfigError for the first pair of values that cannot go together.
 void validate(const GptConfig& config);
 
-/// Standard deviation of projections that write to the residual stream: .02 / sqrt(2 L), so that the
-/// stream's variance does not grow with depth. Paper: Radford et al. 2019 (GPT-2), section 2.3.
+/// Standard deviation of projections that write to the residual stream: .02 / sqrt(2 L), so that
+/// the stream's variance does not grow with depth. Paper: Radford et al. 2019 (GPT-2), section 2.3.
 double residual_std(const GptConfig& config);
 
 /// What one forward pass is for.

@@ -13,7 +13,8 @@ Gpt::Gpt(GptConfig c, std::uint64_t seed, DType dtype, Device device) : config(s
   validate(config);
   const Init init{seed, dtype, device};
   embedding = Embedding(init, config);
-  for (std::int64_t layer = 0; layer < config.n_layer; ++layer) blocks.emplace_back(init, layer, config);
+  for (std::int64_t layer = 0; layer < config.n_layer; ++layer)
+    blocks.emplace_back(init, layer, config);
   ln_f = Norm(init, "ln_f", config.n_embd, config.bias);
   if (config.tied_head) {
     head.weight = embedding.token;
@@ -24,7 +25,8 @@ Gpt::Gpt(GptConfig c, std::uint64_t seed, DType dtype, Device device) : config(s
 
 Var Gpt::logits(const Tensor& ids, const Forward& forward) const {
   if (ids.shape().rank() != 2 || ids.shape()[1] > config.block_size)
-    throw ShapeError(fmt::format("[gpt] ids must be (B, T) with T <= block_size {}; got {}", config.block_size, ids.shape().str()));
+    throw ShapeError(fmt::format("[gpt] ids must be (B, T) with T <= block_size {}; got {}",
+                                 config.block_size, ids.shape().str()));
   Var x = forward.drop(embedding(ids), config.dropout, 0);
   for (const TransformerBlock& block : blocks) x = block(std::move(x), forward);
   return head(ln_f(x));
@@ -36,16 +38,18 @@ Var Gpt::loss(const Tensor& ids, const Tensor& targets, const Forward& forward) 
 
 Tensor Gpt::decode(const Tensor& ids, KvCache& cache) const {
   if (ids.shape().rank() != 2 || cache.length + ids.shape()[1] > config.block_size)
-    throw ShapeError(fmt::format("[gpt] the cache holds {} of {} positions; ids {} do not fit", cache.length,
-                                 config.block_size, ids.shape().str()));
+    throw ShapeError(fmt::format("[gpt] the cache holds {} of {} positions; ids {} do not fit",
+                                 cache.length, config.block_size, ids.shape().str()));
   Tensor x = embedding(ids, cache.length).value();
-  for (std::size_t i = 0; i < blocks.size(); ++i) x = blocks[i].decode(x, cache.layers[i], cache.length);
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    x = blocks[i].decode(x, cache.layers[i], cache.length);
   cache.length += ids.shape()[1];
   const std::int64_t batch = x.shape()[0], time = x.shape()[1];
   Tensor last = Tensor::empty({batch, config.n_embd}, x.dtype(), x.device());
   for (std::int64_t b = 0; b < batch; ++b) {
     Tensor row = last.slice(b, b + 1);
-    row.copy_from(x.reshape({batch * time, config.n_embd}).slice((b + 1) * time - 1, (b + 1) * time));
+    row.copy_from(
+        x.reshape({batch * time, config.n_embd}).slice((b + 1) * time - 1, (b + 1) * time));
   }
   return head(ln_f(last)).value();
 }
@@ -54,7 +58,9 @@ KvCache Gpt::make_cache(std::int64_t batch) const {
   const Tensor& like = embedding.token.value();
   KvCache cache;
   for (std::int64_t i = 0; i < config.n_layer; ++i)
-    cache.layers.push_back(Tensor::empty({batch, config.block_size, 2 * config.kv_heads() * config.head_size()}, like.dtype(), like.device()));
+    cache.layers.push_back(
+        Tensor::empty({batch, config.block_size, 2 * config.kv_heads() * config.head_size()},
+                      like.dtype(), like.device()));
   return cache;
 }
 

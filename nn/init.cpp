@@ -17,7 +17,8 @@ Parameter Init::normal(ParamInfo info, double std) const {
   constexpr std::int64_t kGrain = std::int64_t{1} << 16;
   backend_of(Device{}).for_each((n + kGrain - 1) / kGrain, [&](std::int64_t chunk) {
     const std::int64_t begin = chunk * kGrain;
-    const std::span<float> part(values.data() + begin, static_cast<std::size_t>(std::min(kGrain, n - begin)));
+    const std::span<float> part(values.data() + begin,
+                                static_cast<std::size_t>(std::min(kGrain, n - begin)));
     rng.fill_normal(part, std, static_cast<std::uint64_t>(begin));
   });
   Parameter p = make_parameter(std::move(info), dtype, device);

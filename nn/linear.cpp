@@ -6,17 +6,21 @@
 
 namespace muonlab {
 
-Linear::Linear(const Init& init, const std::string& name, std::int64_t in, std::int64_t out, Options options) {
+Linear::Linear(const Init& init, const std::string& name, std::int64_t in, std::int64_t out,
+               Options options) {
   weight = init.normal({.name = name + ".weight",
                         .kind = options.kind,
                         .shape = {out, in},
                         .blocks = std::move(options.blocks),
                         .note = std::move(options.note)},
                        options.std);
-  if (options.bias) bias = init.constant({.name = name + ".bias", .kind = ParamKind::bias, .shape = {out}}, 0);
+  if (options.bias)
+    bias = init.constant({.name = name + ".bias", .kind = ParamKind::bias, .shape = {out}}, 0);
 }
 
-Var Linear::operator()(const Var& x, Activation activation) const { return linear(x, weight.var, bias.var, activation); }
+Var Linear::operator()(const Var& x, Activation activation) const {
+  return linear(x, weight.var, bias.var, activation);
+}
 
 void Linear::collect(std::vector<Parameter>& out) const {
   out.push_back(weight);

@@ -22,7 +22,8 @@ struct Linear {
   };
 
   Linear() = default;
-  Linear(const Init& init, const std::string& name, std::int64_t in, std::int64_t out, Options options);
+  Linear(const Init& init, const std::string& name, std::int64_t in, std::int64_t out,
+         Options options);
   /// Shapes: x (..., in); returns (..., out).
   Var operator()(const Var& x, Activation activation = Activation::none) const;
   void collect(std::vector<Parameter>& out) const;

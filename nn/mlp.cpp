@@ -2,9 +2,11 @@
 
 namespace muonlab {
 
-Mlp::Mlp(const Init& init, const std::string& name, const GptConfig& config) : activation(config.activation) {
+Mlp::Mlp(const Init& init, const std::string& name, const GptConfig& config)
+    : activation(config.activation) {
   fc = Linear(init, name + ".fc", config.n_embd, 4 * config.n_embd, {.bias = config.bias});
-  proj = Linear(init, name + ".proj", 4 * config.n_embd, config.n_embd, {.bias = config.bias, .std = residual_std(config)});
+  proj = Linear(init, name + ".proj", 4 * config.n_embd, config.n_embd,
+                {.bias = config.bias, .std = residual_std(config)});
 }
 
 Var Mlp::operator()(const Var& x) const { return proj(fc(x), activation); }

@@ -70,12 +70,18 @@ struct Identity {
 template <class T, class F>
 void with_activation(Activation kind, const F& f) {
   switch (kind) {
-    case Activation::none: return f(Identity<T>{});
-    case Activation::gelu: return f(Gelu<T>{});
-    case Activation::gelu_tanh: return f(GeluTanh<T>{});
-    case Activation::relu: return f(Relu<T>{});
-    case Activation::relu_squared: return f(ReluSquared<T>{});
-    case Activation::silu: return f(Silu<T>{});
+    case Activation::none:
+      return f(Identity<T>{});
+    case Activation::gelu:
+      return f(Gelu<T>{});
+    case Activation::gelu_tanh:
+      return f(GeluTanh<T>{});
+    case Activation::relu:
+      return f(Relu<T>{});
+    case Activation::relu_squared:
+      return f(ReluSquared<T>{});
+    case Activation::silu:
+      return f(Silu<T>{});
   }
 }
 

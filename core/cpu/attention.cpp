@@ -1,6 +1,6 @@
 // Causal attention with a streaming softmax, in square tiles of queries and keys; nothing of size
-// T x T is kept. Forward: Milakov, Gimelshein 2018 (online softmax); tiling and backward as in Dao et
-// al. 2022 (FlashAttention), algorithms 1, 2 and 4:
+// T x T is kept. Forward: Milakov, Gimelshein 2018 (online softmax); tiling and backward as in Dao
+// et al. 2022 (FlashAttention), algorithms 1, 2 and 4:
 //   S = scale Q KT    P = exp(S - lse)    O = P V
 //   dV = PT dO    dP = dO VT    delta = rowsum(dO O)    dS = scale P (dP - delta)
 //   dQ = dS K    dK = dST Q
@@ -28,9 +28,12 @@ struct Rows {
 };
 
 template <class T, class U>
-Rows<T> rows_of(U& t, std::int64_t batch, std::int64_t offset, std::int64_t head, std::int64_t head_size) {
+Rows<T> rows_of(U& t, std::int64_t batch, std::int64_t offset, std::int64_t head,
+                std::int64_t head_size) {
   const std::int64_t stride = t.shape()[2];
-  return {t.template data<std::remove_const_t<T>>() + batch * t.shape()[1] * stride + offset + head * head_size, stride};
+  return {t.template data<std::remove_const_t<T>>() + batch * t.shape()[1] * stride + offset +
+              head * head_size,
+          stride};
 }
 
 /// Number of keys of tile [k0, k0 + columns) that query i may see; keys end at its own position.
@@ -40,7 +43,8 @@ std::int64_t visible(std::int64_t position, std::int64_t k0, std::int64_t column
 
 template <class T>
 void attention_typed(const AttentionArgs& a) {
-  const std::int64_t batch = a.q.shape()[0], queries = a.q.shape()[1], keys = a.keys, d = a.head_size;
+  const std::int64_t batch = a.q.shape()[0], queries = a.q.shape()[1], keys = a.keys,
+                     d = a.head_size;
   const std::int64_t group = a.heads / a.kv_heads, past = keys - queries;
   const std::int64_t tiles = chunk_count(queries, kTile), tasks = batch * a.heads * tiles;
   Tensor y_out = a.y, lse_out = a.lse, max_out = a.max_logit;
@@ -61,8 +65,8 @@ void attention_typed(const AttentionArgs& a) {
     std::fill(sum, sum + rows, T(0));
     for (std::int64_t k0 = 0; k0 < last; k0 += kTile) {
       const std::int64_t columns = std::min(kTile, last - k0);
-      multiply(Product<T>{rows, columns, d, q.at(q0), q.stride, false, k.at(k0), k.stride, true, s, kTile,
-                          static_cast<T>(a.scale)});
+      multiply(Product<T>{rows, columns, d, q.at(q0), q.stride, false, k.at(k0), k.stride, true, s,
+                          kTile, static_cast<T>(a.scale)});
       for (std::int64_t i = 0; i < rows; ++i) {
         T* row = s + i * kTile;
         const std::int64_t seen = visible(past + q0 + i, k0, columns);
@@ -84,8 +88,8 @@ void attention_typed(const AttentionArgs& a) {
           for (std::int64_t c = 0; c < d; ++c) out[c] *= old;
         }
       }
-      multiply(Product<T>{rows, d, columns, s, kTile, false, v.at(k0), v.stride, false, y.at(q0), y.stride, T(1),
-                          k0 == 0 ? T(0) : T(1)});
+      multiply(Product<T>{rows, d, columns, s, kTile, false, v.at(k0), v.stride, false, y.at(q0),
+                          y.stride, T(1), k0 == 0 ? T(0) : T(1)});
     }
     for (std::int64_t i = 0; i < rows; ++i) {
       T* out = y.at(q0 + i);
@@ -139,8 +143,10 @@ void attention_backward_typed(const AttentionBackwardArgs& args) {
           const std::int64_t columns = std::min(kTile, last - k0);
           // The first query tile that sees a key tile is the one at its own position.
           const T key_beta = h == g * group && q0 == k0 ? T(0) : T(1);
-          multiply(Product<T>{rows, columns, d, q.at(q0), q.stride, false, k.at(k0), k.stride, true, p, kTile, scale});
-          multiply(Product<T>{rows, columns, d, dy.at(q0), dy.stride, false, v.at(k0), v.stride, true, ds, kTile});
+          multiply(Product<T>{rows, columns, d, q.at(q0), q.stride, false, k.at(k0), k.stride, true,
+                              p, kTile, scale});
+          multiply(Product<T>{rows, columns, d, dy.at(q0), dy.stride, false, v.at(k0), v.stride,
+                              true, ds, kTile});
           for (std::int64_t i = 0; i < rows; ++i) {
             T *prow = p + i * kTile, *dsrow = ds + i * kTile;
             const std::int64_t seen = visible(q0 + i, k0, columns);
@@ -153,10 +159,12 @@ void attention_backward_typed(const AttentionBackwardArgs& args) {
             std::fill(prow + seen, prow + columns, T(0));
             std::fill(dsrow + seen, dsrow + columns, T(0));
           }
-          multiply(Product<T>{columns, d, rows, p, kTile, true, dy.at(q0), dy.stride, false, dv.at(k0), dv.stride, T(1), key_beta});
-          multiply(Product<T>{columns, d, rows, ds, kTile, true, q.at(q0), q.stride, false, dk.at(k0), dk.stride, T(1), key_beta});
-          multiply(Product<T>{rows, d, columns, ds, kTile, false, k.at(k0), k.stride, false, dq.at(q0), dq.stride, T(1),
-                              k0 == 0 ? T(0) : T(1)});
+          multiply(Product<T>{columns, d, rows, p, kTile, true, dy.at(q0), dy.stride, false,
+                              dv.at(k0), dv.stride, T(1), key_beta});
+          multiply(Product<T>{columns, d, rows, ds, kTile, true, q.at(q0), q.stride, false,
+                              dk.at(k0), dk.stride, T(1), key_beta});
+          multiply(Product<T>{rows, d, columns, ds, kTile, false, k.at(k0), k.stride, false,
+                              dq.at(q0), dq.stride, T(1), k0 == 0 ? T(0) : T(1)});
         }
       }
     }

@@ -44,9 +44,14 @@ class CpuBackend final : public Backend {
 template <class F>
 void with_type(const Tensor& t, const F& f) {
   switch (t.dtype()) {
-    case DType::f32: f(float{}); break;
-    case DType::f64: f(double{}); break;
-    default: t.data<float>();  // throws, naming the types
+    case DType::f32:
+      f(float{});
+      break;
+    case DType::f64:
+      f(double{});
+      break;
+    default:
+      t.data<float>();  // throws, naming the types
   }
 }
 

@@ -14,18 +14,19 @@ void embedding_typed(const EmbeddingArgs& a) {
   const T* wpe = a.wpe.defined() ? a.wpe.data<T>() + a.position * c : nullptr;
   Tensor out = a.y;
   T* y = out.data<T>();
-  parallel_for(a.ids.numel(), std::max<std::int64_t>(1, 16384 / c), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const T* token = wte + ids[r] * c;
-      T* row = y + r * c;
-      if (wpe) {
-        const T* position = wpe + r % time * c;
-        for (std::int64_t i = 0; i < c; ++i) row[i] = token[i] + position[i];
-      } else {
-        std::copy(token, token + c, row);
-      }
-    }
-  });
+  parallel_for(a.ids.numel(), std::max<std::int64_t>(1, 16384 / c),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t r = begin; r < end; ++r) {
+                   const T* token = wte + ids[r] * c;
+                   T* row = y + r * c;
+                   if (wpe) {
+                     const T* position = wpe + r % time * c;
+                     for (std::int64_t i = 0; i < c; ++i) row[i] = token[i] + position[i];
+                   } else {
+                     std::copy(token, token + c, row);
+                   }
+                 }
+               });
 }
 
 template <class T>

@@ -17,11 +17,13 @@ std::int64_t round_up(std::int64_t x, std::int64_t step) { return (x + step - 1)
 
 constexpr int kModelCores = 4;
 
-/// Time of one product on one core in multiply-adds: the product itself, packing op(A) and op(B), of
-/// which a transposed B costs most, and the call. The constants were fitted to oneDNN on AVX-512.
+/// Time of one product on one core in multiply-adds: the product itself, packing op(A) and op(B),
+/// of which a transposed B costs most, and the call. The constants were fitted to oneDNN on
+/// AVX-512.
 double product_time(std::int64_t m, std::int64_t n, std::int64_t k, bool trans_b) {
   const auto rows = static_cast<double>(m), columns = static_cast<double>(n);
-  return static_cast<double>(k) * (rows * columns + 8 * rows + (trans_b ? 40 : 8) * columns) + 50000;
+  return static_cast<double>(k) * (rows * columns + 8 * rows + (trans_b ? 40 : 8) * columns) +
+         50000;
 }
 
 /// Height of the row panels of a symmetric (m, m) product: low panels save more of the upper half,
@@ -32,8 +34,10 @@ std::int64_t choose_panel(std::int64_t batch, std::int64_t m, std::int64_t k, bo
   for (std::int64_t panels = 1; panels <= 16; ++panels) {
     const std::int64_t height = std::min(m, round_up(chunk_count(m, panels), column_step(trans_b)));
     double all = 0;
-    for (std::int64_t i = 0; i < m; i += height) all += product_time(height, i + height, k, trans_b);
-    const double time = std::max(static_cast<double>(batch) * all / kModelCores, product_time(height, m, k, trans_b));
+    for (std::int64_t i = 0; i < m; i += height)
+      all += product_time(height, i + height, k, trans_b);
+    const double time = std::max(static_cast<double>(batch) * all / kModelCores,
+                                 product_time(height, m, k, trans_b));
     if (best_time == 0 || time < best_time) {
       best = height;
       best_time = time;
@@ -77,7 +81,8 @@ void multiply_tile(const Product<T>& p) {
 /// Copies what lies left of the diagonal in rows [begin, end) of a square matrix to the other side.
 template <class T>
 void mirror(T* c, std::int64_t n, std::int64_t begin, std::int64_t end) {
-  constexpr std::int64_t kStrip = 16;  // rows read together, so that a written line is filled at once
+  constexpr std::int64_t kStrip =
+      16;  // rows read together, so that a written line is filled at once
   for (std::int64_t strip = begin; strip < end; strip += kStrip) {
     const std::int64_t last = std::min(end, strip + kStrip);
     for (std::int64_t s = 0; s < last; ++s)
@@ -95,10 +100,11 @@ void gemm_typed(const GemmArgs& g) {
   const T *a = g.a.data<T>(), *b = g.b.data<T>();
   Tensor out = g.c;
   T* c = out.data<T>();
-  const auto product = [&](std::int64_t z, std::int64_t i, std::int64_t rows, std::int64_t j, std::int64_t columns) {
+  const auto product = [&](std::int64_t z, std::int64_t i, std::int64_t rows, std::int64_t j,
+                           std::int64_t columns) {
     multiply_tile<T>({rows, columns, k, a + z * m * k + (g.trans_a ? i : i * lda), lda, g.trans_a,
-                      b + z * k * n + (g.trans_b ? j * ldb : j), ldb, g.trans_b, c + (z * m + i) * n + j, n,
-                      static_cast<T>(g.alpha), static_cast<T>(g.beta)});
+                      b + z * k * n + (g.trans_b ? j * ldb : j), ldb, g.trans_b,
+                      c + (z * m + i) * n + j, n, static_cast<T>(g.alpha), static_cast<T>(g.beta)});
   };
   if (!g.symmetric) {
     for_tiles(batch, m, n, choose_tiling(batch, m, n, k, g.trans_b), product);
@@ -118,7 +124,8 @@ void gemm_typed(const GemmArgs& g) {
 template <class T>
 void linear_typed(const LinearArgs& l) {
   const std::int64_t n = l.x.shape().rows(), k = l.w.shape()[1], m = l.w.shape()[0];
-  const T *x = l.x.data<T>(), *w = l.w.data<T>(), *bias = l.bias.defined() ? l.bias.data<T>() : nullptr;
+  const T *x = l.x.data<T>(), *w = l.w.data<T>(),
+          *bias = l.bias.defined() ? l.bias.data<T>() : nullptr;
   Tensor hidden_out = l.hidden, y_out = l.y;
   T* hidden = l.activation == Activation::none ? nullptr : hidden_out.data<T>();
   T* y = y_out.data<T>();
@@ -126,26 +133,34 @@ void linear_typed(const LinearArgs& l) {
   // Where a tile spans all columns, it activates its own rows while they are about to be used.
   const bool in_tile = tiling.columns >= m;
   if (hidden && !in_tile)
-    parallel_for(n * k, 16384, [&](std::int64_t begin, std::int64_t end) { apply_activation(l.activation, end - begin, x + begin, hidden + begin); });
-  for_tiles(1, n, m, tiling, [&](std::int64_t, std::int64_t i, std::int64_t rows, std::int64_t j, std::int64_t columns) {
-    if (hidden && in_tile) apply_activation(l.activation, rows * k, x + i * k, hidden + i * k);
-    multiply_tile<T>({rows, columns, k, (hidden ? hidden : x) + i * k, k, false, w + j * k, k, true, y + i * m + j, m});
-    for (std::int64_t r = i; r < i + rows && bias; ++r)
-      for (std::int64_t s = j; s < j + columns; ++s) y[r * m + s] += bias[s];
-  });
+    parallel_for(n * k, 16384, [&](std::int64_t begin, std::int64_t end) {
+      apply_activation(l.activation, end - begin, x + begin, hidden + begin);
+    });
+  for_tiles(
+      1, n, m, tiling,
+      [&](std::int64_t, std::int64_t i, std::int64_t rows, std::int64_t j, std::int64_t columns) {
+        if (hidden && in_tile) apply_activation(l.activation, rows * k, x + i * k, hidden + i * k);
+        multiply_tile<T>({rows, columns, k, (hidden ? hidden : x) + i * k, k, false, w + j * k, k,
+                          true, y + i * m + j, m});
+        for (std::int64_t r = i; r < i + rows && bias; ++r)
+          for (std::int64_t s = j; s < j + columns; ++s) y[r * m + s] += bias[s];
+      });
 }
 
 }  // namespace
 
-Tiling choose_tiling(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k, bool trans_b) {
+Tiling choose_tiling(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k,
+                     bool trans_b) {
   if (m == 1) return {1, std::max<std::int64_t>(64, round_up(n / 16, 64))};
   Tiling best{m, n};
   double best_time = 0;
   for (std::int64_t down = 1; down <= 16; ++down) {
     for (std::int64_t across = 1; down * across <= 16; ++across) {
-      const Tiling t{std::min(m, round_up(chunk_count(m, down), kRowStep)), std::min(n, round_up(chunk_count(n, across), column_step(trans_b)))};
+      const Tiling t{std::min(m, round_up(chunk_count(m, down), kRowStep)),
+                     std::min(n, round_up(chunk_count(n, across), column_step(trans_b)))};
       const std::int64_t tiles = batch * chunk_count(m, t.rows) * chunk_count(n, t.columns);
-      const double time = product_time(t.rows, t.columns, k, trans_b) * static_cast<double>(chunk_count(tiles, kModelCores));
+      const double time = product_time(t.rows, t.columns, k, trans_b) *
+                          static_cast<double>(chunk_count(tiles, kModelCores));
       if (best_time == 0 || time < best_time) {
         best = t;
         best_time = time;

@@ -26,11 +26,13 @@ struct Product {
 void multiply(const Product<float>& p);
 void multiply(const Product<double>& p);
 
-/// How each of `batch` (m, n) results with inner size k is cut into tiles of rows x columns. A function
-/// of the sizes alone, so that the bits of a product do not depend on the number of threads.
+/// How each of `batch` (m, n) results with inner size k is cut into tiles of rows x columns. A
+/// function of the sizes alone, so that the bits of a product do not depend on the number of
+/// threads.
 struct Tiling {
   std::int64_t rows, columns;
 };
-Tiling choose_tiling(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k, bool trans_b);
+Tiling choose_tiling(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k,
+                     bool trans_b);
 
 }  // namespace muonlab::cpu

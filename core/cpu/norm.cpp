@@ -12,8 +12,11 @@
 namespace muonlab::cpu {
 namespace {
 
-/// Rows a chunk: enough elements to be worth a thread, few enough that eight threads share 1000 rows.
-std::int64_t row_grain(std::int64_t c) { return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(c, 1)); }
+/// Rows a chunk: enough elements to be worth a thread, few enough that eight threads share 1000
+/// rows.
+std::int64_t row_grain(std::int64_t c) {
+  return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(c, 1));
+}
 
 template <class T>
 T row_sum(const T* x, std::int64_t c) {
@@ -92,10 +95,12 @@ void norm_backward_typed(const NormBackwardArgs& a) {
       T* dx = dx0 + r * c;
       if (beta == T(0)) {
 #pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) dx[i] = rs * (dy[i] * w[i] - mean_h - (x[i] - mu) * rs * mean_hx);
+        for (std::int64_t i = 0; i < c; ++i)
+          dx[i] = rs * (dy[i] * w[i] - mean_h - (x[i] - mu) * rs * mean_hx);
       } else {
 #pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) dx[i] += rs * (dy[i] * w[i] - mean_h - (x[i] - mu) * rs * mean_hx);
+        for (std::int64_t i = 0; i < c; ++i)
+          dx[i] += rs * (dy[i] * w[i] - mean_h - (x[i] - mu) * rs * mean_hx);
       }
     }
   });
@@ -123,7 +128,8 @@ void column_sum_typed(const ColumnSumArgs& a) {
     const std::int64_t width = end - begin;
     for (std::int64_t r = 0; r < n; ++r)
       for (std::int64_t i = 0; i < width; ++i) sum[i] += src[r * c + begin + i];
-    for (std::int64_t i = 0; i < width; ++i) dst[begin + i] = a.beta == 0 ? sum[i] : dst[begin + i] + sum[i];
+    for (std::int64_t i = 0; i < width; ++i)
+      dst[begin + i] = a.beta == 0 ? sum[i] : dst[begin + i] + sum[i];
   });
 }
 

@@ -11,13 +11,15 @@
 // only tests use, are the standard library's.
 namespace muonlab::cpu {
 
-/// e^x, relative error below 2e-7. Below -87.3: 0. Above 88.37, where 2^n of the reduction leaves the
-/// range of float: infinity. NaN stays NaN.
+/// e^x, relative error below 2e-7. Below -87.3: 0. Above 88.37, where 2^n of the reduction leaves
+/// the range of float: infinity. NaN stays NaN.
 inline float vexp(float x) {
   constexpr float kLow = -87.3f, kHigh = 88.37f;
-  constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer in the low mantissa bits
+  constexpr float kRound =
+      0x1.8p23f;  // adding it leaves the nearest integer in the low mantissa bits
   const float clamped = x < kLow ? kLow : (x > kHigh ? kHigh : x);
-  // x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts, the first short enough to make n * part exact.
+  // x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts, the first short enough to make n * part
+  // exact.
   const float shifted = clamped * std::numbers::log2e_v<float> + kRound;
   const float n = shifted - kRound;
   const float r = (clamped - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
@@ -30,14 +32,15 @@ inline float vexp(float x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  const auto scale = std::bit_cast<float>((std::bit_cast<std::int32_t>(shifted) << 23) + 0x3f800000);
+  const auto scale =
+      std::bit_cast<float>((std::bit_cast<std::int32_t>(shifted) << 23) + 0x3f800000);
   const float y = p * scale;
   return x < kLow ? 0.0f : (x > kHigh ? std::numeric_limits<float>::infinity() : y);
 }
 inline double vexp(double x) { return std::exp(x); }
 
-/// The logistic function s(x) = 1 / (1 + e^-x) and its slope s (1 - s), relative error of both below
-/// 6e-7. Written with e^-|x|, so that nothing overflows and neither tail cancels.
+/// The logistic function s(x) = 1 / (1 + e^-x) and its slope s (1 - s), relative error of both
+/// below 6e-7. Written with e^-|x|, so that nothing overflows and neither tail cancels.
 template <class T>
 struct Logistic {
   T value, slope;
@@ -75,7 +78,8 @@ inline Normal<float> vnormal(float x) {
   return {x < 0.0f ? tail : 1.0f - tail, kInvSqrt2Pi * e};
 }
 inline Normal<double> vnormal(double x) {
-  return {0.5 * std::erfc(-x / std::numbers::sqrt2), std::exp(-0.5 * x * x) / std::sqrt(2 * std::numbers::pi)};
+  return {0.5 * std::erfc(-x / std::numbers::sqrt2),
+          std::exp(-0.5 * x * x) / std::sqrt(2 * std::numbers::pi)};
 }
 
 }  // namespace muonlab::cpu

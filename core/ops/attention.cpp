@@ -16,9 +16,11 @@ namespace {
 void check_packed(const char* op, const Tensor& qkv, const AttentionShape& s) {
   check_rank(op, "qkv", qkv, 3);
   if (s.heads < 1 || s.kv_heads < 1 || s.heads % s.kv_heads != 0)
-    throw ShapeError(fmt::format("[{}] {} query heads must be a multiple of {} key and value heads", op, s.heads, s.kv_heads));
+    throw ShapeError(fmt::format("[{}] {} query heads must be a multiple of {} key and value heads",
+                                 op, s.heads, s.kv_heads));
   check_shape(op, "qkv", qkv, qkv.shape().with_last(s.packed()),
-              fmt::format("for {} query and {} key and value heads of size {}", s.heads, s.kv_heads, s.head_size));
+              fmt::format("for {} query and {} key and value heads of size {}", s.heads, s.kv_heads,
+                          s.head_size));
 }
 
 struct AttentionOp {
@@ -58,7 +60,8 @@ struct AttentionOp {
   void backward(Tensor dy, std::span<GradSink, 1> in) {
     const ProfileScope profile("attention backward");
     Tensor dqkv = Tensor::empty(qkv.shape(), qkv.dtype(), qkv.device());
-    backend_of(qkv.device()).attention_backward({.forward = args(), .dy = dy, .dq = dqkv, .dk = dqkv, .dv = dqkv});
+    backend_of(qkv.device())
+        .attention_backward({.forward = args(), .dy = dy, .dq = dqkv, .dk = dqkv, .dv = dqkv});
     in[0].give(dqkv);
   }
 };
@@ -68,26 +71,32 @@ struct AttentionOp {
 Var causal_attention(const Var& qkv, const AttentionShape& shape, Tensor max_logit) {
   check_packed("causal_attention", qkv.value(), shape);
   if (max_logit.defined()) {
-    check_shape("causal_attention", "max_logit", max_logit, {shape.heads}, "one value per query head");
+    check_shape("causal_attention", "max_logit", max_logit, {shape.heads},
+                "one value per query head");
     check_alike("causal_attention", "max_logit", max_logit, qkv.value());
   }
   return record(AttentionOp{shape, std::move(max_logit)}, qkv);
 }
 
-Tensor cached_attention(const Tensor& qkv, const AttentionShape& shape, Tensor& cache, std::int64_t past) {
+Tensor cached_attention(const Tensor& qkv, const AttentionShape& shape, Tensor& cache,
+                        std::int64_t past) {
   const ProfileScope profile("attention");
   check_packed("cached_attention", qkv, shape);
   const std::int64_t b = qkv.shape()[0], t = qkv.shape()[1];
   const std::int64_t q = shape.heads * shape.head_size, kv = shape.kv_heads * shape.head_size;
   check_rank("cached_attention", "cache", cache, 3);
-  check_shape("cached_attention", "cache", cache, {b, cache.shape()[1], 2 * kv}, "rows of keys and values");
+  check_shape("cached_attention", "cache", cache, {b, cache.shape()[1], 2 * kv},
+              "rows of keys and values");
   if (past < 0 || past + t > cache.shape()[1])
-    throw ShapeError(fmt::format("[cached_attention] the cache holds {} positions; {} are needed", cache.shape()[1], past + t));
+    throw ShapeError(fmt::format("[cached_attention] the cache holds {} positions; {} are needed",
+                                 cache.shape()[1], past + t));
   Backend& backend = backend_of(qkv.device());
   const auto item = static_cast<std::int64_t>(size_of(qkv.dtype()));
   for (std::int64_t r = 0; r < b * t; ++r)
-    backend.copy(static_cast<char*>(cache.raw()) + ((r / t * cache.shape()[1] + past + r % t) * 2 * kv) * item,
-                 static_cast<const char*>(qkv.raw()) + (r * shape.packed() + q) * item, static_cast<std::size_t>(2 * kv * item));
+    backend.copy(static_cast<char*>(cache.raw()) +
+                     ((r / t * cache.shape()[1] + past + r % t) * 2 * kv) * item,
+                 static_cast<const char*>(qkv.raw()) + (r * shape.packed() + q) * item,
+                 static_cast<std::size_t>(2 * kv * item));
   Tensor y = Tensor::empty({b, t, q}, qkv.dtype(), qkv.device());
   Tensor lse = Tensor::empty({b, shape.heads, t}, qkv.dtype(), qkv.device());
   backend.attention({.q = qkv,

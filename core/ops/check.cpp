@@ -6,22 +6,27 @@
 
 namespace muonlab {
 
-void check_shape(std::string_view op, std::string_view name, const Tensor& t, const Shape& expected, std::string_view why) {
+void check_shape(std::string_view op, std::string_view name, const Tensor& t, const Shape& expected,
+                 std::string_view why) {
   if (t.shape() != expected)
-    throw ShapeError(fmt::format("[{}] {} must be {}, {}; got {}", op, name, expected.str(), why, t.shape().str()));
+    throw ShapeError(fmt::format("[{}] {} must be {}, {}; got {}", op, name, expected.str(), why,
+                                 t.shape().str()));
 }
 
 void check_rank(std::string_view op, std::string_view name, const Tensor& t, int rank) {
   if (t.shape().rank() != rank)
-    throw ShapeError(fmt::format("[{}] {} must have rank {}; got {}", op, name, rank, t.shape().str()));
+    throw ShapeError(
+        fmt::format("[{}] {} must have rank {}; got {}", op, name, rank, t.shape().str()));
 }
 
 void check_alike(std::string_view op, std::string_view name, const Tensor& t, const Tensor& like) {
   if (!t.defined()) return;
   if (t.dtype() != like.dtype())
-    throw DtypeError(fmt::format("[{}] {} must be {}; got {}", op, name, name_of(like.dtype()), name_of(t.dtype())));
+    throw DtypeError(fmt::format("[{}] {} must be {}; got {}", op, name, name_of(like.dtype()),
+                                 name_of(t.dtype())));
   if (t.device() != like.device())
-    throw DeviceError(fmt::format("[{}] {} must be on {}; it is on {}", op, name, like.device().str(), t.device().str()));
+    throw DeviceError(fmt::format("[{}] {} must be on {}; it is on {}", op, name,
+                                  like.device().str(), t.device().str()));
 }
 
 void check_ids(std::string_view op, std::string_view name, const Tensor& t, std::int64_t limit) {
@@ -29,7 +34,8 @@ void check_ids(std::string_view op, std::string_view name, const Tensor& t, std:
     throw DtypeError(fmt::format("[{}] {} must be i32; got {}", op, name, name_of(t.dtype())));
   const Tensor host = t.to(Device{});
   for (const std::int32_t id : host.host<std::int32_t>())
-    if (id < 0 || id >= limit) throw Error(fmt::format("[{}] {} must be in [0, {}); got {}", op, name, limit, id));
+    if (id < 0 || id >= limit)
+      throw Error(fmt::format("[{}] {} must be in [0, {}); got {}", op, name, limit, id));
 }
 
 }  // namespace muonlab

@@ -33,11 +33,17 @@ struct CrossEntropyOp {
     const double scale = dy.item() / static_cast<double>(logits.shape().rows());
     Backend& backend = backend_of(logits.device());
     if (logits.unique()) {
-      backend.cross_entropy_backward({.logits = logits, .targets = targets, .lse = lse, .dlogits = logits, .scale = scale});
+      backend.cross_entropy_backward(
+          {.logits = logits, .targets = targets, .lse = lse, .dlogits = logits, .scale = scale});
       in[0].give(logits);
     } else {
       auto [dst, beta] = in[0].open(logits);
-      backend.cross_entropy_backward({.logits = logits, .targets = targets, .lse = lse, .dlogits = dst, .scale = scale, .beta = beta});
+      backend.cross_entropy_backward({.logits = logits,
+                                      .targets = targets,
+                                      .lse = lse,
+                                      .dlogits = dst,
+                                      .scale = scale,
+                                      .beta = beta});
     }
   }
 };
@@ -48,7 +54,9 @@ Var softmax_cross_entropy(Var logits, const Tensor& targets) {
   const Shape& z = logits.shape();
   if (z.rank() == 0) check_rank("softmax_cross_entropy", "logits", logits.value(), 2);
   if (targets.shape().with_appended(z[-1]) != z)
-    throw ShapeError(fmt::format("[softmax_cross_entropy] targets must be as logits {} without the last dim; got {}", z.str(), targets.shape().str()));
+    throw ShapeError(fmt::format(
+        "[softmax_cross_entropy] targets must be as logits {} without the last dim; got {}",
+        z.str(), targets.shape().str()));
   check_ids("softmax_cross_entropy", "targets", targets, z[-1]);
   return record(CrossEntropyOp{targets}, logits);
 }

@@ -75,7 +75,8 @@ struct ActivationOp {
   void backward(Tensor dy, std::span<GradSink, 1> in) {
     const ProfileScope profile("activation");
     auto [dst, beta] = in[0].open(x);
-    backend_of(x.device()).activation_backward({.kind = kind, .x = x, .dy = dy, .dx = dst, .beta = beta});
+    backend_of(x.device())
+        .activation_backward({.kind = kind, .x = x, .dy = dy, .dx = dst, .beta = beta});
   }
 };
 
@@ -91,7 +92,8 @@ struct DropoutOp {
   void backward(Tensor dy, std::span<GradSink, 1> in) {
     const ProfileScope profile("dropout");
     auto [dst, beta] = in[0].open(dy);
-    backend_of(dy.device()).dropout({.x = dy, .y = dst, .p = p, .beta = beta, .seed = seed, .stream = stream});
+    backend_of(dy.device())
+        .dropout({.x = dy, .y = dst, .p = p, .beta = beta, .seed = seed, .stream = stream});
   }
 };
 
@@ -117,7 +119,8 @@ Var scale(const Var& x, double factor) { return record(ScaleOp{factor}, x); }
 Var activate(const Var& x, Activation activation) { return record(ActivationOp{activation}, x); }
 
 Var dropout(const Var& x, double p, std::uint64_t seed, std::uint64_t stream) {
-  if (!(p >= 0 && p < 1)) throw ConfigError(fmt::format("[dropout] p must be in [0, 1); got {}", p));
+  if (!(p >= 0 && p < 1))
+    throw ConfigError(fmt::format("[dropout] p must be in [0, 1); got {}", p));
   return record(DropoutOp{p, seed, stream}, x);
 }
 

@@ -19,8 +19,10 @@ struct EmbeddingOp {
     const ProfileScope profile("embedding");
     wte = wte_in;
     wpe = wpe_in;
-    Tensor y = Tensor::empty({ids.shape()[0], ids.shape()[1], wte.shape()[1]}, wte.dtype(), wte.device());
-    backend_of(wte.device()).embedding({.ids = ids, .wte = wte, .wpe = wpe, .y = y, .position = position});
+    Tensor y =
+        Tensor::empty({ids.shape()[0], ids.shape()[1], wte.shape()[1]}, wte.dtype(), wte.device());
+    backend_of(wte.device())
+        .embedding({.ids = ids, .wte = wte, .wpe = wpe, .y = y, .position = position});
     return y;
   }
 
@@ -52,10 +54,11 @@ Var embedding(const Tensor& ids, const Var& wte, const Var& wpe, std::int64_t po
     check_rank("embedding", "wpe", wpe.value(), 2);
     check_alike("embedding", "wpe", wpe.value(), wte.value());
     if (wpe.shape()[1] != wte.shape()[1])
-      check_shape("embedding", "wpe", wpe.value(), wpe.shape().with_last(wte.shape()[1]), "as wide as wte " + wte.shape().str());
+      check_shape("embedding", "wpe", wpe.value(), wpe.shape().with_last(wte.shape()[1]),
+                  "as wide as wte " + wte.shape().str());
     if (position < 0 || position + ids.shape()[1] > wpe.shape()[0])
-      throw ShapeError(fmt::format("[embedding] positions {} to {} must be rows of wpe {}", position,
-                                   position + ids.shape()[1] - 1, wpe.shape().str()));
+      throw ShapeError(fmt::format("[embedding] positions {} to {} must be rows of wpe {}",
+                                   position, position + ids.shape()[1] - 1, wpe.shape().str()));
   }
   return record(EmbeddingOp{ids, position}, wte, wpe);
 }

@@ -1,4 +1,5 @@
-// y = h wT + b, h = act(x)        dh = dy w    dx = dh act'(x)    dw = dyT h    db = sum of the rows of dy
+// y = h wT + b, h = act(x)        dh = dy w    dx = dh act'(x)    dw = dyT h    db = sum of the
+// rows of dy
 #include "core/ops/linear.h"
 
 #include "core/ops/check.h"
@@ -14,7 +15,9 @@ struct LinearOp {
   Tensor x{}, w{};
 
   bool activated() const { return activation != Activation::none; }
-  Tensor scratch() const { return Tensor::empty({x.shape().rows(), x.shape()[-1]}, x.dtype(), x.device()); }
+  Tensor scratch() const {
+    return Tensor::empty({x.shape().rows(), x.shape()[-1]}, x.dtype(), x.device());
+  }
 
   Tensor forward(const Tensor& x_in, const Tensor& w_in, const Tensor& b) {
     const ProfileScope profile("linear");
@@ -22,7 +25,12 @@ struct LinearOp {
     w = w_in;
     Tensor y = Tensor::empty(x.shape().with_last(w.shape()[0]), x.dtype(), x.device());
     backend_of(x.device())
-        .linear({.x = as_matrix(x), .w = w, .bias = b, .hidden = activated() ? scratch() : Tensor(), .y = as_matrix(y), .activation = activation});
+        .linear({.x = as_matrix(x),
+                 .w = w,
+                 .bias = b,
+                 .hidden = activated() ? scratch() : Tensor(),
+                 .y = as_matrix(y),
+                 .activation = activation});
     return y;
   }
 
@@ -41,7 +49,8 @@ struct LinearOp {
         if (!last_owner) h = scratch();
         const Tensor dh = beta == 0 ? dx : scratch();
         backend.gemm({.a = dy, .b = w, .c = dh});
-        backend.activation_backward({.kind = activation, .x = as_matrix(x), .dy = dh, .dx = dx, .y = h, .beta = beta});
+        backend.activation_backward(
+            {.kind = activation, .x = as_matrix(x), .dy = dh, .dx = dx, .y = h, .beta = beta});
       } else {
         backend.gemm({.a = dy, .b = w, .c = dx, .beta = beta});
       }
@@ -63,9 +72,11 @@ Var linear(const Var& x, const Var& w, const Var& b, Activation activation) {
   check_rank("linear", "weight", w.value(), 2);
   const Shape& ws = w.shape();
   if (x.shape().rank() == 0 || x.shape()[-1] != ws[1])
-    check_shape("linear", "x", x.value(), x.shape().rank() == 0 ? Shape{1, ws[1]} : x.shape().with_last(ws[1]),
+    check_shape("linear", "x", x.value(),
+                x.shape().rank() == 0 ? Shape{1, ws[1]} : x.shape().with_last(ws[1]),
                 "whose last dim is that of weight " + ws.str());
-  if (b.value().defined()) check_shape("linear", "bias", b.value(), {ws[0]}, "the first dim of weight " + ws.str());
+  if (b.value().defined())
+    check_shape("linear", "bias", b.value(), {ws[0]}, "the first dim of weight " + ws.str());
   check_alike("linear", "weight", w.value(), x.value());
   check_alike("linear", "bias", b.value(), x.value());
   return record(LinearOp{activation}, x, w, b);

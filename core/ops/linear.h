@@ -5,10 +5,9 @@
 
 namespace muonlab {
 
-/// y = act(x) wT + b. With an activation this is the second half of a feed-forward layer: x alone is
-/// kept for the backward pass, which computes act(x) again beside act'(x).
-/// Shapes: x (..., K); w (M, K); b (M), or an empty Var for none; y (..., M).
-/// Throws: ShapeError, DtypeError.
+/// y = act(x) wT + b. With an activation this is the second half of a feed-forward layer: x alone
+/// is kept for the backward pass, which computes act(x) again beside act'(x). Shapes: x (..., K); w
+/// (M, K); b (M), or an empty Var for none; y (..., M). Throws: ShapeError, DtypeError.
 Var linear(const Var& x, const Var& w, const Var& b = {}, Activation activation = Activation::none);
 
 }  // namespace muonlab

@@ -22,7 +22,8 @@ struct NormOp {
     rstd = Tensor::empty(rows, x.dtype(), x.device());
     if (centered) mean = Tensor::empty(rows, x.dtype(), x.device());
     Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
-    backend_of(x.device()).norm({.x = x, .w = w, .b = b, .y = y, .mean = mean, .rstd = rstd, .eps = eps});
+    backend_of(x.device())
+        .norm({.x = x, .w = w, .b = b, .y = y, .mean = mean, .rstd = rstd, .eps = eps});
     return y;
   }
 
@@ -55,8 +56,12 @@ Var norm(const char* name, bool centered, const Var& x, const Var& w, const Var&
 
 }  // namespace
 
-Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) { return norm("layer_norm", true, x, w, b, eps); }
+Var layer_norm(const Var& x, const Var& w, const Var& b, double eps) {
+  return norm("layer_norm", true, x, w, b, eps);
+}
 
-Var rms_norm(const Var& x, const Var& w, double eps) { return norm("rms_norm", false, x, w, {}, eps); }
+Var rms_norm(const Var& x, const Var& w, double eps) {
+  return norm("rms_norm", false, x, w, {}, eps);
+}
 
 }  // namespace muonlab
