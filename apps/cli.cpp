@@ -103,7 +103,9 @@ void print_help(const CommandSpec& spec) {
   constexpr std::size_t kIndent = 26;
   std::string positional = spec.positional;
   for (char& c : positional) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  fmt::print("{}\n\nUsage: muonlab {}{} [options]\n", spec.summary, spec.name,
+  for (const std::string& line : wrapped(spec.summary, static_cast<std::size_t>(columns)))
+    fmt::print("{}\n", line);
+  fmt::print("\nUsage: muonlab {}{} [options]\n", spec.name,
              positional.empty() ? "" : fmt::format(" [{}]", positional));
   for (const OptionGroup& group : spec.groups) {
     fmt::print("\n{}\n", group.title);
@@ -122,6 +124,7 @@ void print_help(const CommandSpec& spec) {
         fmt::print("{:{}}{}\n", "", i ? kIndent : 0, lines[i]);
     }
   }
+  if (!spec.notes.empty()) fmt::print("\n{}\n", spec.notes);
   fmt::print("\nIn option names, dashes and underscores are the same.\n");
 }
 

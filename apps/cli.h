@@ -32,6 +32,7 @@ struct CommandSpec {
   std::string summary;     ///< one sentence
   std::string positional;  ///< the option that a bare argument sets, or ""
   std::vector<OptionGroup> groups;
+  std::string notes = {};  ///< what the help text says after the options
 };
 
 /// Splits a subcommand's arguments into assignments without applying them; nullopt if help was

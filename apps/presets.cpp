@@ -12,7 +12,7 @@ namespace {
 // README's for a laptop, "shakespeare-gpu" config/train_shakespeare_char.py.
 const std::vector<Preset> kPresets{
     {"tiny",
-     "2 layers of width 32 on the built-in corpus: seconds",
+     "2 layers of width 32 on the built-in corpus, for a first look",
      64,
      {{"data", "builtin"},
       {"builtin_size", "100000"},
@@ -28,7 +28,7 @@ const std::vector<Preset> kPresets{
       {"eval_batches", "8"},
       {"checkpoint_interval", "50"}}},
     {"shakespeare-cpu",
-     "nanoGPT's character model for a laptop, 0.8 M parameters: a minute on two cores",
+     "nanoGPT's character model for a laptop, 0.8 M parameters",
      65,
      {{"data", "shakespeare"},
       {"n_layer", "4"},
@@ -42,7 +42,7 @@ const std::vector<Preset> kPresets{
       {"eval_interval", "250"},
       {"checkpoint_interval", "250"}}},
     {"shakespeare-mid",
-     "the shape of shakespeare-gpu with small batches, 10.7 M parameters: an hour on two cores",
+     "shakespeare-gpu with small batches, 10.7 M parameters",
      65,
      {{"data", "shakespeare"},
       {"n_layer", "6"},
@@ -71,7 +71,7 @@ const std::vector<Preset> kPresets{
       {"eval_interval", "250"},
       {"checkpoint_interval", "250"}}},
     {"gpt2-124m",
-     "the smallest GPT-2 with short windows, 124 M parameters, on a folder or file of GPT-2 tokens",
+     "the smallest GPT-2 with short windows; needs --data with tokens",
      50257,
      {{"data", ""},
       {"n_layer", "12"},
@@ -101,6 +101,13 @@ const Preset& find_preset(const std::string& name) {
   throw ConfigError(fmt::format(
       "--preset: there is no preset '{}'; {}", name,
       near.empty() ? "see muonlab train --help" : fmt::format("did you mean '{}'?", near)));
+}
+
+std::string describe_presets() {
+  std::string text = "Presets";
+  for (const Preset& preset : kPresets)
+    text += fmt::format("\n  {:<17}{}", preset.name, preset.about);
+  return text;
 }
 
 std::vector<std::pair<std::string, std::string>> optimizer_defaults(const std::string& optimizer) {

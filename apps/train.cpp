@@ -16,6 +16,7 @@
 #include "apps/json.h"
 #include "apps/loss_report.h"
 #include "apps/machine.h"
+#include "apps/presets.h"
 #include "apps/training_loop.h"
 #include "core/cpu/gemm.h"
 #include "core/cpu/parallel.h"
@@ -281,7 +282,7 @@ int train_command(std::span<const std::string> arguments) {
   CommandSpec spec{"train",
                    "Trains a model, or goes on with a run. Values of a preset are overridden by a "
                    "configuration file, and both by flags.",
-                   "", plan.config.groups()};
+                   "", plan.config.groups(), describe_presets()};
   const OptionGroup call_group{"This call", options(call)};
   spec.groups.insert(spec.groups.begin(), call_group);
   const auto given = parse_flags(spec, arguments);
