@@ -23,8 +23,8 @@ OptimizerConfig::OptimizerConfig(OptimizerConfig&&) noexcept = default;
 OptimizerConfig& OptimizerConfig::operator=(OptimizerConfig&&) noexcept = default;
 
 Rule& OptimizerConfig::rule(const std::string& name) const {
-  const auto found = rules_.find(name);
-  return found != rules_.end() ? *found->second : *make_rule(name);  // make_rule throws
+  if (!rules_.contains(name)) make_rule(name);  // throws, with the nearest name
+  return *rules_.at(name);
 }
 
 OptionTable options(OptimizerConfig& config) {

@@ -38,17 +38,17 @@ void iterate(Tensor& x, std::span<const Quintic> steps) {
 }  // namespace
 
 void newton_schulz(std::span<Tensor> matrices, std::span<const Quintic> steps, double eps) {
-  std::map<std::pair<std::int64_t, std::int64_t>, std::vector<Tensor*>> batches;
-  for (Tensor& m : matrices) batches[{m.shape()[0], m.shape()[1]}].push_back(&m);
+  std::map<std::pair<std::int64_t, std::int64_t>, std::vector<Tensor*>> by_shape;
+  for (Tensor& m : matrices) by_shape[{m.shape()[0], m.shape()[1]}].push_back(&m);
 
-  for (auto& [size, batch] : batches) {
-    const auto n = static_cast<std::int64_t>(batch.size());
+  for (auto& entry : by_shape) {
+    const std::vector<Tensor*>& batch = entry.second;
     const Tensor& first = *batch[0];
+    const Shape one = first.shape();
+    const auto n = static_cast<std::int64_t>(batch.size());
+    Tensor x = Tensor::empty({n, one[0], one[1]}, first.dtype(), first.device());
+    const auto member = [&](std::int64_t i) { return x.slice(i, i + 1).reshape(one); };
     Backend& backend = backend_of(first.device());
-    Tensor x = Tensor::empty({n, size.first, size.second}, first.dtype(), first.device());
-    const auto member = [&](std::int64_t i) {
-      return x.slice(i, i + 1).reshape({size.first, size.second});
-    };
     backend.for_each(n, [&](std::int64_t i) {
       const Tensor& g = *batch[static_cast<std::size_t>(i)];
       Tensor normalised = member(i);
