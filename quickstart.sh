@@ -45,6 +45,6 @@ What to try next:
   $muonlab sample $run --prompt "To be" --temperature 0.7
   $muonlab eval $run
   $muonlab info $run
-  $muonlab train --preset shakespeare-cpu --optimizer adamw --out runs/adamw
+  $muonlab train --preset tiny --optimizer adamw --out runs/tiny
   $muonlab train --help
 END
