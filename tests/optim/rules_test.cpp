@@ -1,6 +1,7 @@
 // What every rule in the registry must do. A new rule is tested here without a line of its own.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -176,6 +177,37 @@ TEST_CASE("no rule touches a gradient") {
       for (std::size_t i = 0; i < params.size(); ++i)
         CHECK(same_bits(params[i].grad().to_vector(), before[i]));
     }
+}
+
+TEST_CASE("every rule sees a clipped gradient as if backward had scaled it") {
+  for (const std::string& rule : rule_names()) {
+    INFO(rule);
+    std::vector<Parameter> clipped = zoo(), scaled = zoo();
+    Settings settings = busy(rule);
+    Optimizer by_driver(clipped, configured(settings));
+    settings["grad_clip"] = "0";
+    Optimizer by_hand(scaled, configured(settings));
+    for (int t = 1; t <= kUpdates; ++t) {
+      set_zoo_grads(clipped, t);
+      set_zoo_grads(scaled, t);
+      // A spike in one update only: else a rule that ignores the scale of all gradients would pass.
+      for (std::vector<Parameter>* params : {&clipped, &scaled})
+        for (Parameter& p : *params) {
+          Values g = p.grad().to_vector();
+          for (double& x : g) x *= t == 2 ? 1 : 1e-3;
+          set_grad(p, g);
+        }
+      const double norm = by_driver.step().grad_norm;
+      CHECK((norm > 1) == (t == 2));
+      for (Parameter& p : scaled) {
+        Values g = p.grad().to_vector();
+        for (double& x : g) x *= std::min(1.0, 1 / (norm + 1e-6));
+        set_grad(p, g);
+      }
+      by_hand.step();
+    }
+    CHECK(largest_difference(weights(clipped), weights(scaled)) < 1e-13);
+  }
 }
 
 TEST_CASE("with a zero gradient from the start only the decay acts") {
