@@ -12,6 +12,11 @@
 
 using namespace muonlab;
 
+// The sanitizers end the process on an impossible request unless they are told to answer it like
+// the system, which the tests of that answer need.
+extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+extern "C" const char* __tsan_default_options() { return "allocator_may_return_null=1"; }
+
 namespace {
 
 Backend& cpu() { return backend_of(Device{}); }
