@@ -13,6 +13,10 @@
 namespace muonlab {
 namespace {
 
+const char* describe(double not_finite) {
+  return std::isnan(not_finite) ? "not a number" : "infinite";
+}
+
 constexpr int kMostSkipped = 10;  // steps in a row without finite gradients
 
 BatchSource training_batches(const Corpus& corpus, const RunConfig& run, std::int64_t block) {
@@ -170,8 +174,9 @@ void TrainingLoop::write_checkpoint() {
 
 void TrainingLoop::require_finite(double val_loss) const {
   if (!std::isfinite(val_loss))
-    diverged(fmt::format("the validation loss after step {} is {}", state_.step, val_loss),
-             state_.step);
+    diverged(
+        fmt::format("the validation loss after step {} is {}", state_.step, describe(val_loss)),
+        state_.step);
 }
 
 void TrainingLoop::diverged(const std::string& what, std::int64_t first_bad) const {
