@@ -150,11 +150,11 @@ void attention_backward_typed(const AttentionBackwardArgs& args) {
           for (std::int64_t i = 0; i < rows; ++i) {
             T *prow = p + i * kTile, *dsrow = ds + i * kTile;
             const std::int64_t seen = visible(q0 + i, k0, columns);
-            const T shift = lse[q0 + i], row_delta = delta[i];
+            const T shift = lse[q0 + i], row_delta = delta[i], factor = scale;
 #pragma omp simd
             for (std::int64_t j = 0; j < seen; ++j) {
               prow[j] = vexp(prow[j] - shift);
-              dsrow[j] = scale * prow[j] * (dsrow[j] - row_delta);
+              dsrow[j] = factor * prow[j] * (dsrow[j] - row_delta);
             }
             std::fill(prow + seen, prow + columns, T(0));
             std::fill(dsrow + seen, dsrow + columns, T(0));

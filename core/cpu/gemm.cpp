@@ -56,28 +56,6 @@ void for_tiles(std::int64_t batch, std::int64_t m, std::int64_t n, Tiling t, con
   });
 }
 
-/// y_j = alpha x . b_j + beta y_j for every row b_j of b (n, k): a product with one row is bound by
-/// reading b once, which a general routine that packs b does not do.
-template <class T>
-void multiply_vector(const Product<T>& p) {
-  for (std::int64_t j = 0; j < p.n; ++j) {
-    const T* b = p.b + j * p.ldb;
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t l = 0; l < p.k; ++l) sum += p.a[l] * b[l];
-    p.c[j] = p.alpha * sum + (p.beta == T(0) ? T(0) : p.beta * p.c[j]);
-  }
-}
-
-template <class T>
-void multiply_tile(const Product<T>& p) {
-  if (p.m == 1 && !p.trans_a && p.trans_b) {
-    multiply_vector(p);
-  } else {
-    multiply(p);
-  }
-}
-
 /// Copies what lies left of the diagonal in rows [begin, end) of a square matrix to the other side.
 template <class T>
 void mirror(T* c, std::int64_t n, std::int64_t begin, std::int64_t end) {
@@ -102,9 +80,10 @@ void gemm_typed(const GemmArgs& g) {
   T* c = out.data<T>();
   const auto product = [&](std::int64_t z, std::int64_t i, std::int64_t rows, std::int64_t j,
                            std::int64_t columns) {
-    multiply_tile<T>({rows, columns, k, a + z * m * k + (g.trans_a ? i : i * lda), lda, g.trans_a,
-                      b + z * k * n + (g.trans_b ? j * ldb : j), ldb, g.trans_b,
-                      c + (z * m + i) * n + j, n, static_cast<T>(g.alpha), static_cast<T>(g.beta)});
+    multiply(Product<T>{rows, columns, k, a + z * m * k + (g.trans_a ? i : i * lda), lda, g.trans_a,
+                        b + z * k * n + (g.trans_b ? j * ldb : j), ldb, g.trans_b,
+                        c + (z * m + i) * n + j, n, static_cast<T>(g.alpha),
+                        static_cast<T>(g.beta)});
   };
   if (!g.symmetric) {
     for_tiles(batch, m, n, choose_tiling(batch, m, n, k, g.trans_b), product);
@@ -140,8 +119,8 @@ void linear_typed(const LinearArgs& l) {
       1, n, m, tiling,
       [&](std::int64_t, std::int64_t i, std::int64_t rows, std::int64_t j, std::int64_t columns) {
         if (hidden && in_tile) apply_activation(l.activation, rows * k, x + i * k, hidden + i * k);
-        multiply_tile<T>({rows, columns, k, (hidden ? hidden : x) + i * k, k, false, w + j * k, k,
-                          true, y + i * m + j, m});
+        multiply(Product<T>{rows, columns, k, (hidden ? hidden : x) + i * k, k, false, w + j * k, k,
+                            true, y + i * m + j, m});
         for (std::int64_t r = i; r < i + rows && bias; ++r)
           for (std::int64_t s = j; s < j + columns; ++s) y[r * m + s] += bias[s];
       });

@@ -35,6 +35,7 @@ void norm_typed(const NormArgs& a) {
   T* mean = a.mean.defined() ? mean_out.data<T>() : nullptr;
   const T inv_c = T(1) / static_cast<T>(c), eps = static_cast<T>(a.eps);
   parallel_for(n, row_grain(c), [&](std::int64_t begin, std::int64_t end) {
+    const T *gain = w, *offset = b;  // GCC gathers through a captured pointer
     for (std::int64_t r = begin; r < end; ++r) {
       const T* x = x0 + r * c;
       T* y = y0 + r * c;
@@ -45,12 +46,12 @@ void norm_typed(const NormArgs& a) {
       const T rs = T(1) / std::sqrt(square * inv_c + eps);
       if (mean) mean[r] = mu;
       rstd[r] = rs;
-      if (b) {
+      if (offset) {
 #pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) y[i] = (x[i] - mu) * rs * w[i] + b[i];
+        for (std::int64_t i = 0; i < c; ++i) y[i] = (x[i] - mu) * rs * gain[i] + offset[i];
       } else {
 #pragma omp simd
-        for (std::int64_t i = 0; i < c; ++i) y[i] = (x[i] - mu) * rs * w[i];
+        for (std::int64_t i = 0; i < c; ++i) y[i] = (x[i] - mu) * rs * gain[i];
       }
     }
   });
@@ -70,6 +71,7 @@ void norm_backward_typed(const NormBackwardArgs& a) {
   Tensor partial = sums ? Tensor::empty({chunks, 2 * c}, a.x.dtype()) : Tensor();
   T* partial_data = sums ? partial.data<T>() : nullptr;
   parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
+    const T* gain = w;  // GCC gathers through a captured pointer
     T* dw = sums ? partial_data + begin / grain * 2 * c : nullptr;
     T* db = sums ? dw + c : nullptr;
     if (sums) std::fill(dw, dw + 2 * c, T(0));
@@ -87,7 +89,7 @@ void norm_backward_typed(const NormBackwardArgs& a) {
       T sum_h = 0, sum_hx = 0;
 #pragma omp simd reduction(+ : sum_h, sum_hx)
       for (std::int64_t i = 0; i < c; ++i) {
-        const T h = dy[i] * w[i];
+        const T h = dy[i] * gain[i];
         sum_h += h;
         sum_hx += h * ((x[i] - mu) * rs);
       }
@@ -96,11 +98,11 @@ void norm_backward_typed(const NormBackwardArgs& a) {
       if (beta == T(0)) {
 #pragma omp simd
         for (std::int64_t i = 0; i < c; ++i)
-          dx[i] = rs * (dy[i] * w[i] - mean_h - (x[i] - mu) * rs * mean_hx);
+          dx[i] = rs * (dy[i] * gain[i] - mean_h - (x[i] - mu) * rs * mean_hx);
       } else {
 #pragma omp simd
         for (std::int64_t i = 0; i < c; ++i)
-          dx[i] += rs * (dy[i] * w[i] - mean_h - (x[i] - mu) * rs * mean_hx);
+          dx[i] += rs * (dy[i] * gain[i] - mean_h - (x[i] - mu) * rs * mean_hx);
       }
     }
   });
