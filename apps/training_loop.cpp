@@ -123,7 +123,7 @@ void TrainingLoop::make_step() {
 
   if (!std::isfinite(result.loss))
     diverged(fmt::format("the loss of step {} is {}; {} {} not finite", state_.step + 1,
-                         result.loss, report_.non_finite,
+                         describe(result.loss), report_.non_finite,
                          report_.non_finite.rfind("the gradient", 0) == 0 ? "is" : "are"),
              state_.step);
   if (report_.skipped) {
