@@ -182,25 +182,28 @@ void check_contract(const OpCase& op, Device device, DType dtype) {
   }
   for (std::size_t i = 0; i < op.inputs.size(); ++i) {
     if (is_ids(i)) continue;
-    // Input i becomes an inner value x = a + b that two consumers read: the op, and a weighted sum
-    // with weights s. The gradient of a and of b is then that of the op plus s, once each: `add`
-    // hands one tensor to both, so an op that writes to a gradient it does not own shows here.
+    // Input i becomes an inner value x = a + b with a second use, x + z, which backward reaches
+    // first: `add` hands one tensor to the slots of x and of z. The op's gradient is then added to
+    // that of x, and must not reach z, nor b, which shares with a.
     INFO("input " << op.inputs[i].name << " is an inner value with a second use");
     std::vector<Var> inputs = make_inputs(op, device, dtype);
     const Var a = inputs[i];
-    const Var b = Var::leaf(Tensor::zeros(a.shape(), dtype, device));
+    const auto zeros = [&] { return Var::leaf(Tensor::zeros(a.shape(), dtype, device)); };
+    const Var b = zeros(), c = zeros();
     {
       Tape tape;
       Recording recording(tape);
-      inputs[i] = add(a, b);
-      const Var first = weighted_sum(inputs[i], "second use");
-      tape.backward(add(weighted_sum(op.apply(inputs), op.name()), first));
+      const Var x = inputs[i] = add(a, b);
+      const Var z = scale(c, 1);
+      const Var first = weighted_sum(op.apply(inputs), op.name());
+      tape.backward(add(first, weighted_sum(add(x, z), "second use")));
     }
     const Array second = normal_array(a.shape(), "second use weights");
     Array want(once.grads[i]);
     for (std::int64_t k = 0; k < want.numel(); ++k) want[k] += second[k];
     CHECK(relative_error(Array(a.grad()), want) <= near);
-    CHECK(same_bits(a.grad(), b.grad()));
+    CHECK(same_bits(b.grad(), a.grad()));
+    CHECK(same_bits(c.grad(), second.tensor(dtype, device)));
   }
   const std::string tag = "[" + op.op + "]";
   for (const BadShape& bad : op.bad) {
