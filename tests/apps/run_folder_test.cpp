@@ -116,7 +116,7 @@ TEST_CASE("in a pipe there are plain lines, and --quiet leaves nothing") {
 TEST_CASE("a reader that goes away does not stop a run") {
   const TempFolder folder;
   const std::string run_folder = folder / "run";
-  std::string command = std::string(MUONLAB_BINARY);
+  std::string command = "'" MUONLAB_BINARY "'";
   for (const std::string& argument : train(run_folder, 300)) command += " " + argument;
   REQUIRE(std::system((command + " | head -n 1 > /dev/null").c_str()) == 0);
   CHECK(field(run_well({"info", run_folder, "--json"}), "step") == "300");
