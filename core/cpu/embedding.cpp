@@ -14,7 +14,7 @@ void embedding_typed(const EmbeddingArgs& a) {
   const T* wpe = a.wpe.defined() ? a.wpe.data<T>() + a.position * c : nullptr;
   Tensor out = a.y;
   T* y = out.data<T>();
-  parallel_for(a.ids.numel(), std::max<std::int64_t>(1, 16384 / c),
+  parallel_for(a.ids.numel(), std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(c, 1)),
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t r = begin; r < end; ++r) {
                    const T* token = wte + ids[r] * c;

@@ -150,10 +150,12 @@ Tiling choose_tiling(std::int64_t batch, std::int64_t m, std::int64_t n, std::in
 }
 
 void CpuBackend::gemm(const GemmArgs& g) {
+  if (g.c.numel() == 0) return;
   with_type(g.c, [&](auto zero) { gemm_typed<decltype(zero)>(g); });
 }
 
 void CpuBackend::linear(const LinearArgs& l) {
+  if (l.y.numel() == 0) return;
   with_type(l.y, [&](auto zero) { linear_typed<decltype(zero)>(l); });
 }
 
