@@ -1,0 +1,58 @@
+#include <functional>
+
+#include "core/ops/attention.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/embedding.h"
+#include "core/ops/linear.h"
+#include "core/ops/norm.h"
+#include "tests/support/catch.h"
+#include "tests/support/op_case.h"
+
+using namespace muonlab;
+using namespace muonlab::test;
+
+TEST_CASE("a size of zero is a size: nothing is computed and nothing fails", "[ops]") {
+  const auto leaf = [](Shape shape) { return Var::leaf(Tensor::zeros(shape)); };
+  const auto ids = [](Shape shape) { return Tensor::zeros(shape, DType::i32); };
+  const Var w = leaf({3, 4});
+  const std::function<Var()> calls[] = {[&] {
+                                          return linear(leaf({0, 4}), w, leaf({3}));
+                                        },
+                                        [&] {
+                                          return linear(leaf({0, 4}), w, {}, Activation::gelu);
+                                        },
+                                        [&] {
+                                          return linear(leaf({2, 4}), leaf({0, 4}));
+                                        },
+                                        [&] {
+                                          return linear(leaf({2, 0}), leaf({3, 0}));
+                                        },
+                                        [&] {
+                                          return layer_norm(leaf({0, 4}), leaf({4}), leaf({4}));
+                                        },
+                                        [&] {
+                                          return rms_norm(leaf({3, 0}), leaf({0}));
+                                        },
+                                        [&] {
+                                          return embedding(ids({2, 0}), w, leaf({5, 4}));
+                                        },
+                                        [&] {
+                                          return embedding(ids({2, 1}), leaf({3, 0}));
+                                        },
+                                        [&] {
+                                          return causal_attention(leaf({2, 0, 12}), {1, 1, 4});
+                                        },
+                                        [&] {
+                                          return causal_attention(leaf({0, 3, 12}), {1, 1, 4});
+                                        },
+                                        [&] { return add(leaf({0}), leaf({0})); },
+                                        [&] { return activate(leaf({0}), Activation::silu); }};
+  for (std::size_t i = 0; i < std::size(calls); ++i) {
+    INFO("call " << i);
+    Tape tape;
+    Recording recording(tape);
+    CHECK_NOTHROW(tape.backward(weighted_sum(calls[i](), "empty")));
+  }
+  // No row has contributed to this weight.
+  for (double g : w.grad().to_vector()) CHECK(g == 0);
+}
