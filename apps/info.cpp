@@ -2,7 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <map>
-#include <optional>
+#include <memory>
 
 #include "apps/cli.h"
 #include "apps/commands.h"
@@ -75,35 +75,29 @@ void print_machine() {
 }
 
 struct RunReport {
-  RunPath path;
-  RunState state;
-  TrainConfig config;
+  std::unique_ptr<LoadedRun> run;
   Sizes sizes;
   std::string weights_sha256;
-  std::int64_t parameters = 0;
   std::vector<Route> routes;
   std::vector<MetricsRow> history;
 };
 
-std::unique_ptr<RunReport> describe_run(const std::string& where) {
-  auto report = std::make_unique<RunReport>();
-  auto run = load_run(where);
-  report->path = run->path;
-  report->state = run->state;
-  read_config_of(run->state, run->path.checkpoint, report->config);
-  report->sizes = sizes_of(TensorFile(run->path.checkpoint));
-  report->weights_sha256 = weights_sha256(named_parameters(*run->model));
-  report->parameters = run->model->parameter_count();
-  report->routes = route(run->model->parameters(), run->config.optimizer);
+RunReport describe_run(const std::string& where) {
+  RunReport report;
+  report.run = load_run(where);
+  const LoadedRun& run = *report.run;
+  report.sizes = sizes_of(TensorFile(run.path.checkpoint));
+  report.weights_sha256 = weights_sha256(named_parameters(*run.model));
+  report.routes = route(run.model->parameters(), run.config.optimizer);
   std::error_code error;
-  if (std::filesystem::exists(run->path.folder / kMetricsCsv, error))
-    report->history = read_metrics(run->path.folder);
+  if (std::filesystem::exists(run.path.folder / kMetricsCsv, error))
+    report.history = read_metrics(run.path.folder);
   return report;
 }
 
-std::string json_text(RunReport& report) {
+std::string json_text(const RunReport& report) {
   JsonObject options;
-  for (const OptionGroup& group : report.config.groups())
+  for (const OptionGroup& group : report.run->config.groups())
     for (const Option& option : group.options) options.add(option.name, option.get());
   std::vector<JsonObject> routes;
   for (const Route& r : report.routes) {
@@ -126,10 +120,10 @@ std::string json_text(RunReport& report) {
     object.add("step", row.step).add("loss", row.loss).add("val_loss", row.val_loss);
     history.push_back(object);
   }
-  const RunState& s = report.state;
+  const RunState& s = report.run->state;
   JsonObject object;
-  object.add("run", report.path.folder.string())
-      .add("checkpoint", report.path.checkpoint.string())
+  object.add("run", report.run->path.folder.string())
+      .add("checkpoint", report.run->path.checkpoint.string())
       .add("step", s.step)
       .add("val_loss", s.val_loss)
       .add("val_split", s.val_is_whole ? "whole" : "subset")
@@ -138,7 +132,7 @@ std::string json_text(RunReport& report) {
       .add("weights_sha256", report.weights_sha256)
       .add("corpus_sha256", s.corpus_sha256)
       .add("vocab_size", s.vocab_size)
-      .add("parameters", report.parameters)
+      .add("parameters", report.run->model->parameter_count())
       .add("weights_bytes", report.sizes.weights)
       .add("state_bytes", state)
       .add("config", options)
@@ -149,10 +143,10 @@ std::string json_text(RunReport& report) {
 }
 
 void print_run(const RunReport& report) {
-  const RunState& s = report.state;
-  const GptConfig& m = report.config.model;
-  fmt::print("checkpoint  {}\n", report.path.checkpoint.string());
-  fmt::print("step        {} of {}, after {} of training\n", s.step, report.config.run.steps,
+  const RunState& s = report.run->state;
+  const GptConfig& m = report.run->config.model;
+  fmt::print("checkpoint  {}\n", report.run->path.checkpoint.string());
+  fmt::print("step        {} of {}, after {} of training\n", s.step, report.run->config.run.steps,
              duration_text(s.elapsed_s));
   if (s.val_loss)
     fmt::print("validation  loss {:.4f} nats per token on {}{}\n", *s.val_loss,
@@ -160,7 +154,8 @@ void print_run(const RunReport& report) {
                s.best_val_loss ? fmt::format("; best on the subset {:.4f}", *s.best_val_loss) : "");
   fmt::print(
       "model       {} parameters: {} layers, {} heads, width {}, window {}, {} different tokens\n",
-      with_thousands(report.parameters), m.n_layer, m.n_head, m.n_embd, m.block_size, s.vocab_size);
+      with_thousands(report.run->model->parameter_count()), m.n_layer, m.n_head, m.n_embd,
+      m.block_size, s.vocab_size);
   std::string sizes = fmt::format("weights {}", size_text(report.sizes.weights));
   for (const auto& [name, bytes] : report.sizes.state)
     sizes += fmt::format(", {} {}", name, size_text(bytes));
@@ -196,11 +191,11 @@ int info_command(std::span<const std::string> arguments) {
       print_machine();
     return 0;
   }
-  const auto report = describe_run(config.run);
+  const RunReport report = describe_run(config.run);
   if (config.json)
-    fmt::print("{}\n", json_text(*report));
+    fmt::print("{}\n", json_text(report));
   else
-    print_run(*report);
+    print_run(report);
   return 0;
 }
 

@@ -98,22 +98,18 @@ RunPath find_run(const std::filesystem::path& path) {
   return {path, checkpoints.back().path};
 }
 
-void read_config_of(const RunState& state, const std::filesystem::path& path, TrainConfig& config) {
-  try {
-    config.layer(parse_config(state.config, "its configuration"), {});
-  } catch (const ConfigError& error) {
-    throw FormatError(fmt::format("{}: {}", path.string(), error.what()));
-  }
-  config.model.vocab_size = state.vocab_size;
-}
-
 std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path) {
   auto run = std::make_unique<LoadedRun>();
   run->path = find_run(path);
   const TensorFile file(run->path.checkpoint);
   file.verify();
   run->state = read_run_state(file.metadata(), run->path.checkpoint);
-  read_config_of(run->state, run->path.checkpoint, run->config);
+  try {
+    run->config.layer(parse_config(run->state.config, "its configuration"), {});
+  } catch (const ConfigError& error) {
+    throw FormatError(fmt::format("{}: {}", run->path.checkpoint.string(), error.what()));
+  }
+  run->config.model.vocab_size = run->state.vocab_size;
   run->model = std::make_unique<Gpt>(run->config.model, 0);
   std::vector<NamedTensor> tensors = named_parameters(*run->model);
   file.read_all(tensors, "opt/");

@@ -61,7 +61,4 @@ struct LoadedRun {
 /// Throws: IoError, FormatError.
 std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path);
 
-/// A configuration from a checkpoint's own text.
-void read_config_of(const RunState& state, const std::filesystem::path& path, TrainConfig& config);
-
 }  // namespace muonlab

@@ -322,7 +322,14 @@ int train_command(std::span<const std::string> arguments) {
   if (plan.resumed) {
     const auto checkpoints = list_checkpoints(plan.folder);
     if (plan.checkpoint.empty() && !checkpoints.empty()) plan.checkpoint = checkpoints.back().path;
-    if (!plan.checkpoint.empty()) state = restore(plan.checkpoint, corpus, model, optimizer);
+    try {
+      if (!plan.checkpoint.empty()) state = restore(plan.checkpoint, corpus, model, optimizer);
+    } catch (const FormatError& error) {
+      if (checkpoints.size() < 2 || plan.checkpoint != checkpoints.back().path) throw;
+      throw FormatError(
+          fmt::format("{}; the checkpoint before it can be tried with\n  {}", error.what(),
+                      command_text("train --resume", checkpoints.end()[-2].path.string())));
+    }
     folder.rewind(state.step);
   } else {
     if (corpus.tokenizer) folder.save(kTokenizerFile, corpus.tokenizer->to_json());

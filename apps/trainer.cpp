@@ -15,16 +15,20 @@
 namespace muonlab {
 namespace {
 
-/// "the weights of x" or "the gradient of x" for the first parameter with a value that is not
-/// finite.
+std::string gradient_problem(const std::string& parameter) {
+  return "the gradient of " + parameter + " is not finite";
+}
+
+/// Says which parameter is the first with a value that is not finite.
 std::string first_non_finite(const Gpt& model) {
   const std::vector<Parameter> params = model.parameters();
   for (const Parameter& p : params)
-    if (!std::isfinite(math::sum_squares(p.value()))) return "the weights of " + p.info.name;
+    if (!std::isfinite(math::sum_squares(p.value())))
+      return "the weights of " + p.info.name + " are not finite";
   for (const Parameter& p : params)
     if (p.grad().defined() && !std::isfinite(math::sum_squares(p.grad())))
-      return "the gradient of " + p.info.name;
-  return "the activations";
+      return gradient_problem(p.info.name);
+  return "all weights and gradients are finite";
 }
 
 }  // namespace
@@ -66,7 +70,7 @@ StepResult Trainer::step(std::int64_t step) {
   result.optimizer_s =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (result.optimizer.skipped)
-    result.optimizer.non_finite = "the gradient of " + result.optimizer.non_finite;
+    result.optimizer.non_finite = gradient_problem(result.optimizer.non_finite);
   return result;
 }
 

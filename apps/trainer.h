@@ -15,7 +15,7 @@ using BatchSource = std::function<Batch(std::int64_t step, std::int64_t micro)>;
 /// What one step did.
 struct StepResult {
   double loss = 0;         ///< mean over the micro-batches, nats per token
-  StepReport optimizer;    ///< also `skipped` if the loss is not finite; `non_finite` says where
+  StepReport optimizer;    ///< also `skipped` if the loss is not finite; `non_finite` is a clause
   double optimizer_s = 0;  ///< time of clipping and update
 };
 

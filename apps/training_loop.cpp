@@ -122,17 +122,15 @@ void TrainingLoop::make_step() {
   report_ = result.optimizer;
 
   if (!std::isfinite(result.loss))
-    diverged(fmt::format("the loss of step {} is {}; {} {} not finite", state_.step + 1,
-                         describe(result.loss), report_.non_finite,
-                         report_.non_finite.rfind("the gradient", 0) == 0 ? "is" : "are"),
+    diverged(fmt::format("the loss of step {} is {}; {}", state_.step + 1, describe(result.loss),
+                         report_.non_finite),
              state_.step);
   if (report_.skipped) {
     if (++skipped_in_a_row_ == kMostSkipped)
-      diverged(fmt::format("{} steps in a row were skipped, up to step {}; {} is not finite",
-                           kMostSkipped, state_.step + 1, report_.non_finite),
+      diverged(fmt::format("{} steps in a row were skipped, up to step {}; {}", kMostSkipped,
+                           state_.step + 1, report_.non_finite),
                state_.step + 1 - kMostSkipped);
-    display_.warn(
-        fmt::format("step {} was skipped: {} is not finite", state_.step + 1, report_.non_finite));
+    display_.warn(fmt::format("step {} was skipped: {}", state_.step + 1, report_.non_finite));
   } else {
     skipped_in_a_row_ = 0;
   }
