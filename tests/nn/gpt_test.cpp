@@ -64,7 +64,9 @@ OptimizerConfig adamw(double lr) {
 }  // namespace
 
 TEST_CASE("gradients of the whole model agree with finite differences", "[gpt][gradients]") {
-  for (const auto& [name, config] : variants()) {
+  for (const auto& variant : variants()) {
+    const std::string& name = variant.first;
+    const GptConfig& config = variant.second;
     INFO(name);
     const Gpt model = tiny_model(config, DType::f64);
     const TinyBatch batch = tiny_batch(config, 2, name);
@@ -80,7 +82,9 @@ TEST_CASE("gradients of the whole model agree with finite differences", "[gpt][g
 }
 
 TEST_CASE("a later token changes no earlier logit by a bit", "[gpt]") {
-  for (const auto& [name, config] : variants()) {
+  for (const auto& variant : variants()) {
+    const std::string& name = variant.first;
+    const GptConfig& config = variant.second;
     INFO(name);
     const Gpt model = tiny_model(config, DType::f32);
     const TinyBatch batch = tiny_batch(config, 2, name);
@@ -105,7 +109,9 @@ TEST_CASE("a later token changes no earlier logit by a bit", "[gpt]") {
 }
 
 TEST_CASE("decoding with a cache gives the logits of the full forward pass", "[gpt]") {
-  for (const auto& [name, config] : variants()) {
+  for (const auto& variant : variants()) {
+    const std::string& name = variant.first;
+    const GptConfig& config = variant.second;
     for (DType dtype : {DType::f32, DType::f64}) {
       const Gpt model = tiny_model(config, dtype);
       const Tensor ids = tiny_batch(config, 2, name).ids;
@@ -147,7 +153,9 @@ TEST_CASE("decoding with a cache gives the logits of the full forward pass", "[g
 }
 
 TEST_CASE("the gradients of micro-batches add up to those of the whole batch", "[gpt]") {
-  for (const auto& [name, config] : variants()) {
+  for (const auto& variant : variants()) {
+    const std::string& name = variant.first;
+    const GptConfig& config = variant.second;
     if (config.dropout > 0) continue;  // masks differ between the micro-batches
     for (DType dtype : {DType::f32, DType::f64}) {
       INFO(name << " " << name_of(dtype));
