@@ -50,10 +50,13 @@ void Tape::backward(const Var& loss, double seed) {
   if (loss.value().numel() != 1)
     throw ShapeError(
         fmt::format("[backward] the loss must have one element; got {}", loss.shape().str()));
-  if (loss.slot()) {
-    GradSink::Target t = GradSink(loss.slot().get()).open(loss.value());
-    t.dst.fill(seed);
-  }
+  if (!loss.slot())
+    throw Error(
+        "[backward] the loss was not recorded: no parameter leads to it, or no Recording lived");
+  Tensor start = Tensor::empty(loss.shape(), loss.value().dtype(), loss.value().device());
+  start.fill(seed);
+  GradSink(loss.slot().get()).give(start);
+  start = Tensor();
   while (!nodes_.empty()) {
     const std::unique_ptr<Node> node = std::move(nodes_.back());
     nodes_.pop_back();

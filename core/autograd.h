@@ -79,6 +79,7 @@ class Tape {
   /// Runs the recorded primitives in reverse from a one-element `loss`, whose gradient starts as
   /// `seed`, and destroys each node once used, so that activations are freed on the way.
   /// Writes: adds to the gradients of all leaves.
+  /// Throws: ShapeError; Error if the loss was not recorded.
   void backward(const Var& loss, double seed = 1);
   void clear() { nodes_.clear(); }
 

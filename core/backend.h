@@ -13,7 +13,8 @@ namespace muonlab {
 // The seam between the engine and a device: one abstract class at the granularity of primitives.
 // Every kernel takes a plain struct whose comments are its contract. All tensors of a call live on
 // the backend's device and share one floating dtype unless said; callers have checked the shapes.
-// "beta" is 0 or 1: the kernel computes dst = beta * dst + value, so 0 assigns and 1 adds.
+// "beta" is 0 or 1 (any number in gemm): the kernel computes dst = beta * dst + value, so 0 assigns
+// and 1 adds.
 // Letters: N rows, C channels, B batch, T time, H heads, D head size, V vocabulary.
 
 /// Elementwise functions of one variable that layers use between linear maps.

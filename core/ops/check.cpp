@@ -6,6 +6,11 @@
 
 namespace muonlab {
 
+void check_defined(std::string_view op, std::string_view name, const Tensor& t) {
+  if (!t.defined())
+    throw ShapeError(fmt::format("[{}] {} must be a tensor; got an empty handle", op, name));
+}
+
 void check_shape(std::string_view op, std::string_view name, const Tensor& t, const Shape& expected,
                  std::string_view why) {
   if (t.shape() != expected)

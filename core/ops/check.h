@@ -7,6 +7,8 @@
 // Checks that every primitive makes before it hands tensors to a backend.
 namespace muonlab {
 
+/// Throws: ShapeError if t is an empty handle.
+void check_defined(std::string_view op, std::string_view name, const Tensor& t);
 /// Throws: ShapeError "[op] name must be <expected>, <why>; got <actual>".
 void check_shape(std::string_view op, std::string_view name, const Tensor& t, const Shape& expected,
                  std::string_view why);

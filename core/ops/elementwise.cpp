@@ -98,6 +98,8 @@ struct DropoutOp {
 };
 
 void check_same(const char* op, const Var& a, const Var& b) {
+  check_defined(op, "a", a.value());
+  check_defined(op, "b", b.value());
   check_shape(op, "b", b.value(), a.shape(), "the shape of a");
   check_alike(op, "b", b.value(), a.value());
 }
@@ -114,13 +116,20 @@ Var mul(const Var& a, const Var& b) {
   return record(MulOp{}, a, b);
 }
 
-Var scale(const Var& x, double factor) { return record(ScaleOp{factor}, x); }
+Var scale(const Var& x, double factor) {
+  check_defined("scale", "x", x.value());
+  return record(ScaleOp{factor}, x);
+}
 
-Var activate(const Var& x, Activation activation) { return record(ActivationOp{activation}, x); }
+Var activate(const Var& x, Activation activation) {
+  check_defined("activate", "x", x.value());
+  return record(ActivationOp{activation}, x);
+}
 
 Var dropout(const Var& x, double p, std::uint64_t seed, std::uint64_t stream) {
   if (!(p >= 0 && p < 1))
     throw ConfigError(fmt::format("[dropout] p must be in [0, 1); got {}", p));
+  check_defined("dropout", "x", x.value());
   return record(DropoutOp{p, seed, stream}, x);
 }
 

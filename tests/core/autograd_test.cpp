@@ -317,3 +317,18 @@ TEST_CASE("autograd: a loss has one element") {
   const Var y = scale(2, x);
   CHECK_THROWS_AS(tape.backward(y), ShapeError);
 }
+
+TEST_CASE("autograd: a loss that was not recorded is an error, not a step without gradients") {
+  const Var x = leaf({2});
+  const Var loss = scale(3, x);
+  Tape tape;
+  CHECK_THROWS_AS(tape.backward(loss), Error);
+}
+
+TEST_CASE("autograd: a leaf that is the loss itself adds up like any other") {
+  const Var x = leaf({2});
+  Tape tape;
+  tape.backward(x, 0.5);
+  tape.backward(x, 0.25);
+  CHECK(x.grad().to_vector() == Values{0.75});
+}

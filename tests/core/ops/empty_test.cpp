@@ -1,5 +1,6 @@
 #include <functional>
 
+#include "core/error.h"
 #include "core/ops/attention.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/embedding.h"
@@ -55,4 +56,17 @@ TEST_CASE("a size of zero is a size: nothing is computed and nothing fails", "[o
   }
   // No row has contributed to this weight.
   for (double g : w.grad().to_vector()) CHECK(g == 0);
+}
+
+TEST_CASE("an empty handle is refused by name", "[ops]") {
+  const Var x = Var::leaf(Tensor::zeros({2}));
+  CHECK_THROWS_AS(add(Var(), Var()), ShapeError);
+  CHECK_THROWS_AS(add(x, Var()), ShapeError);
+  CHECK_THROWS_AS(mul(Var(), x), ShapeError);
+  CHECK_THROWS_AS(scale(Var(), 2), ShapeError);
+  CHECK_THROWS_AS(activate(Var(), Activation::gelu), ShapeError);
+  CHECK_THROWS_AS(dropout(Var(), 0.5, 1, 1), ShapeError);
+  CHECK_THROWS_AS(linear(Var(), x), ShapeError);
+  CHECK_THROWS_AS(layer_norm(Var(), x), ShapeError);
+  CHECK_THROWS_AS(causal_attention(Var(), {1, 1, 4}), ShapeError);
 }
