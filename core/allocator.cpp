@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "core/backend.h"
+#include "core/error.h"
 
 namespace muonlab {
 
@@ -24,7 +25,13 @@ void* Allocator::allocate(std::size_t bytes) {
     block = list.back();
     list.pop_back();
   } else {
-    block = backend_.raw_alloc(size);
+    try {
+      block = backend_.raw_alloc(size);
+    } catch (const DeviceError&) {
+      // The cache may hold what is missing, in other sizes.
+      return_cached();
+      block = backend_.raw_alloc(size);
+    }
     ++stats_.raw_allocs;
     stats_.reserved += size;
   }
@@ -42,6 +49,10 @@ void Allocator::release(void* block, std::size_t bytes) noexcept {
 
 void Allocator::trim() {
   std::lock_guard lock(mutex_);
+  return_cached();
+}
+
+void Allocator::return_cached() {
   for (auto& [size, list] : free_) {
     for (void* block : list) backend_.raw_free(block, size);
     stats_.reserved -= size * list.size();

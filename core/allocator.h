@@ -41,6 +41,8 @@ class Allocator {
   static std::size_t size_class(std::size_t bytes);
 
  private:
+  void return_cached();  // with mutex_ held
+
   Backend& backend_;
   mutable std::mutex mutex_;
   std::map<std::size_t, std::vector<void*>> free_;

@@ -25,12 +25,14 @@ void Var::zero_grad() {
 GradSink::Target GradSink::open(const Tensor& like) {
   GradSlot& s = *slot_;
   if (!s.filled) {
-    if (!s.grad.defined()) s.grad = Tensor::empty(like.shape(), like.dtype(), like.device());
+    if (!s.grad.defined() || s.given)
+      s.grad = Tensor::empty(like.shape(), like.dtype(), like.device());
     s.filled = true;
+    s.given = false;
     return {s.grad, 0};
   }
-  // A gradient that was given may still be read elsewhere.
-  if (!s.leaf && !s.grad.unique()) s.grad = s.grad.clone();
+  if (s.given && !s.grad.unique()) s.grad = s.grad.clone();
+  s.given = false;
   return {s.grad, 1};
 }
 
@@ -38,7 +40,7 @@ void GradSink::give(const Tensor& gradient) {
   GradSlot& s = *slot_;
   if (!s.filled && !s.leaf) {
     s.grad = gradient;
-    s.filled = true;
+    s.filled = s.given = true;
     return;
   }
   Target t = open(gradient);

@@ -16,7 +16,8 @@ namespace muonlab {
 struct GradSlot {
   Tensor grad;
   bool filled = false;
-  bool leaf = false;  ///< a parameter: its storage is kept and reused from step to step
+  bool leaf = false;   ///< a parameter: its storage is kept and reused from step to step
+  bool given = false;  ///< `grad` was handed over and may be read elsewhere: never written in place
 };
 
 /// A value that a primitive may differentiate through. A handle, cheap to copy.
@@ -34,7 +35,7 @@ class Var {
   const Tensor& value() const { return value_; }
   const Shape& shape() const { return value_.shape(); }
   const std::shared_ptr<GradSlot>& slot() const { return slot_; }
-  /// The gradient that backward wrote, or an undefined tensor.
+  /// The gradient that backward wrote to a leaf, or an undefined tensor.
   Tensor grad() const { return slot_ && slot_->filled ? slot_->grad : Tensor(); }
   /// Forgets the gradient; the next writer assigns.
   void zero_grad();
@@ -111,8 +112,8 @@ class OpNode final : public Node {
 
   void backward() override {
     if (!output_->filled) return;  // the output reached no loss
-    Tensor dy = std::move(output_->grad);
-    output_->filled = false;
+    Tensor dy = std::exchange(output_->grad, Tensor());
+    output_->filled = output_->given = false;
     std::array<GradSink, N> sinks = make_sinks(std::make_index_sequence<N>{});
     op_.backward(std::move(dy), std::span<GradSink, N>(sinks));
   }

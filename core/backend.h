@@ -63,7 +63,8 @@ struct NormArgs {
   Tensor x{}, w{}, b{}, y{}, mean{}, rstd{};
   double eps = 1e-5;
 };
-/// dx, dw, db undefined where not wanted. Each has its own beta.
+/// dx, dw, db undefined where not wanted. Each has its own beta. They are written in this order, so
+/// that they may be one tensor.
 struct NormBackwardArgs {
   Tensor x{}, w{}, mean{}, rstd{}, dy{}, dx{}, dw{}, db{};
   double beta_dx = 0, beta_dw = 0, beta_db = 0;
@@ -76,7 +77,8 @@ struct EmbeddingArgs {
   std::int64_t position = 0;
 };
 struct EmbeddingBackwardArgs {
-  Tensor ids{}, dy{}, dwte{}, dwpe{};  // dwte, dwpe undefined where not wanted
+  /// dwte, dwpe undefined where not wanted; written in this order, so that they may be one tensor.
+  Tensor ids{}, dy{}, dwte{}, dwpe{};
   std::int64_t position = 0;
   double beta_dwte = 0, beta_dwpe = 0;
 };
@@ -136,6 +138,7 @@ enum class Map : std::uint8_t {
   adam,         ///< d = s0 a / (s1 sqrt(b) + s2)
   apply,        ///< d = d - s0 (a + s1 d): one optimizer update with decoupled decay
 };
+/// d may be a or b.
 struct MapArgs {
   Map map = Map::axpby;
   Tensor d{}, a{}, b{};
@@ -158,9 +161,9 @@ class Backend {
   virtual void copy_from_host(void* dst, const void* src, std::size_t bytes) = 0;
   virtual void copy_to_host(void* dst, const void* src, std::size_t bytes) = 0;
   virtual void fill(Tensor& dst, double value) = 0;
-  virtual void synchronize() = 0;
-  /// Calls f(i) for i in [0, n), in any order and possibly at the same time. Kernels called inside
-  /// run on the caller's thread.
+  /// Calls f(i) for i in [0, n), in any order and possibly at the same time; kernels called inside
+  /// then run on the thread that calls them. If some f(i) throw, the exception of the lowest such i
+  /// is thrown once all are done.
   virtual void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) = 0;
 
   // Primitives.

@@ -24,7 +24,7 @@ Backend& backend_of(Device device);
 void register_backend(Device device, std::unique_ptr<Backend> backend);
 
 /// Registers the backends of this build. Defined by the one registration file that is linked:
-/// core/register_cpu_only.cpp, or cuda/register.cpp.
+/// core/register_cpu_only.cpp in builds without a GPU backend.
 void register_all_backends();
 
 }  // namespace muonlab

@@ -41,7 +41,7 @@ struct Parameter {
   Tensor grad() const { return var.grad(); }
 };
 
-/// Makes a parameter with an uninitialised f32 value.
+/// Makes a parameter with an uninitialised value.
 Parameter make_parameter(ParamInfo info, DType dtype = DType::f32, Device device = {});
 
 }  // namespace muonlab

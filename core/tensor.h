@@ -12,7 +12,8 @@
 namespace muonlab {
 
 /// A value handle on shared storage: contiguous, row-major, rank <= 4. Copying a Tensor shares its
-/// storage; `clone()` copies the elements. Reshape and first-axis slice are the only views.
+/// storage; `clone()` copies the elements. Reshape and first-axis slice are the only views. const
+/// protects the handle: a copy of a const Tensor may write its elements.
 class Tensor {
  public:
   Tensor() = default;

@@ -20,7 +20,8 @@ struct KvCache {
 };
 
 /// A decoder-only transformer: token + position embedding, n_layer pre-norm blocks, a final norm, a
-/// head that is tied to the token embedding or has weights of its own.
+/// head that is tied to the token embedding or has weights of its own. Parameters are handles:
+/// training changes the values of a const Gpt too.
 struct Gpt {
   GptConfig config;
   Embedding embedding;

@@ -11,8 +11,7 @@ Linear::Linear(const Init& init, const std::string& name, std::int64_t in, std::
   weight = init.normal({.name = name + ".weight",
                         .kind = options.kind,
                         .shape = {out, in},
-                        .blocks = std::move(options.blocks),
-                        .note = std::move(options.note)},
+                        .blocks = std::move(options.blocks)},
                        options.std);
   if (options.bias)
     bias = init.constant({.name = name + ".bias", .kind = ParamKind::bias, .shape = {out}}, 0);

@@ -18,7 +18,6 @@ struct Linear {
     double std = 0.02;  ///< of the initial weights
     ParamKind kind = ParamKind::matrix;
     std::vector<Block> blocks{};  ///< row ranges that are matrices of their own
-    std::string note{};
   };
 
   Linear() = default;

@@ -33,9 +33,6 @@ Tensor scaled(const Tensor& g, double factor) {
 
 }  // namespace
 
-// ---------------------------------------------------------------------------------------------
-// The optimizer
-
 struct Optimizer::Member {
   Parameter* param;
   double decay;

@@ -48,7 +48,7 @@ void attention_typed(const AttentionArgs& a) {
   const std::int64_t group = a.heads / a.kv_heads, past = keys - queries;
   const std::int64_t tiles = chunk_count(queries, kTile), tasks = batch * a.heads * tiles;
   Tensor y_out = a.y, lse_out = a.lse, max_out = a.max_logit;
-  std::vector<T> maxima(static_cast<std::size_t>(tasks), -std::numeric_limits<T>::infinity());
+  std::vector<T> maxima(static_cast<std::size_t>(a.max_logit.defined() ? tasks : 0));
   parallel_for(tasks, 1, [&](std::int64_t task, std::int64_t) {
     const std::int64_t tile = task % tiles, h = task / tiles % a.heads, b = task / tiles / a.heads;
     const auto q = rows_of<const T>(a.q, b, a.q_offset, h, d);
@@ -97,7 +97,8 @@ void attention_typed(const AttentionArgs& a) {
       for (std::int64_t c = 0; c < d; ++c) out[c] *= inverse;
       lse[q0 + i] = top[i] + std::log(sum[i]);
     }
-    maxima[static_cast<std::size_t>(task)] = *std::max_element(top, top + rows);
+    if (!maxima.empty())
+      maxima[static_cast<std::size_t>(task)] = *std::max_element(top, top + rows);
   });
   if (!a.max_logit.defined()) return;
   T* top = max_out.data<T>();

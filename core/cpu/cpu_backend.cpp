@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <mutex>
 
 #include "core/cpu/parallel.h"
 #include "core/error.h"
@@ -64,7 +66,19 @@ void CpuBackend::fill(Tensor& dst, double value) {
 }
 
 void CpuBackend::for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) {
-  parallel_for(n, 1, [&](std::int64_t begin, std::int64_t) { f(begin); });
+  std::mutex mutex;
+  std::exception_ptr thrown;
+  std::int64_t thrown_at = n;
+  parallel_for(n, 1, [&](std::int64_t i, std::int64_t) {
+    try {
+      f(i);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (i < thrown_at) thrown = std::current_exception();
+      thrown_at = std::min(thrown_at, i);
+    }
+  });
+  if (thrown) std::rethrow_exception(thrown);
 }
 
 }  // namespace muonlab::cpu

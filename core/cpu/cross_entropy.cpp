@@ -9,7 +9,9 @@
 namespace muonlab::cpu {
 namespace {
 
-std::int64_t row_grain(std::int64_t v) { return std::max<std::int64_t>(1, 8192 / v); }
+std::int64_t row_grain(std::int64_t v) {
+  return std::max<std::int64_t>(1, 8192 / std::max<std::int64_t>(v, 1));
+}
 
 template <class T>
 void cross_entropy_typed(const CrossEntropyArgs& a) {

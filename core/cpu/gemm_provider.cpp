@@ -51,10 +51,13 @@ void multiply_row(const Product<T>& p) {
   T* c = p.c;
   if (p.trans_b) {
     // Read ahead by more than a core does by itself: 1.15 times the memory bandwidth on one thread.
-    constexpr std::int64_t kAhead = 8192 / sizeof(T), kLine = 64 / sizeof(T);
+    constexpr std::uintptr_t kAhead = 8192;  // bytes
+    constexpr std::int64_t kLine = 64 / sizeof(T);
     for (std::int64_t j = 0; j < n; ++j) {
       const T* b = p.b + j * p.ldb;
-      for (std::int64_t l = 0; l < k; l += kLine) __builtin_prefetch(b + l + kAhead);
+      for (std::int64_t l = 0; l < k; l += kLine)
+        __builtin_prefetch(
+            reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(b + l) + kAhead));
       T sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (std::int64_t l = 0; l < k; ++l) sum += a[l] * b[l];

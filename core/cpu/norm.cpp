@@ -108,6 +108,7 @@ void norm_backward_typed(const NormBackwardArgs& a) {
   });
   const auto combine = [&](Tensor& out, std::int64_t offset, double out_beta) {
     T* d = out.data<T>();
+    if (chunks == 0 && out_beta == 0) std::fill(d, d + c, T(0));
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
       const T* p = partial_data + chunk * 2 * c + offset;
       const bool assign = chunk == 0 && out_beta == 0;

@@ -1,7 +1,7 @@
 // A team of threads that share the chunks of one job. OpenMP's own team was measured first and put
-// aside: GCC's runtime spins for milliseconds at the end of every region, so that on a machine with
-// other work a training step took 50 times longer; this one spins for some microseconds, sleeps,
-// and never waits for a helper that has not begun.
+// aside: GCC's runtime spins for milliseconds at the end of every region, so that on a machine busy
+// with other work training took 15 times longer than with this one, which spins for microseconds,
+// then sleeps, and never waits for a helper that has not begun.
 #include "core/cpu/parallel.h"
 
 #include <algorithm>
@@ -17,7 +17,8 @@
 namespace muonlab::cpu {
 namespace {
 
-constexpr int kSpins = 2000;  // pauses of a waiting thread before it sleeps: about 20 microseconds
+constexpr int kSpins =
+    2000;  // pauses before a waiting thread sleeps: 20 to 100 microseconds on x86
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -51,11 +52,10 @@ class Team {
     grain_.store(grain, std::memory_order_relaxed);
     body_.store(body, std::memory_order_relaxed);
     f_.store(f, std::memory_order_relaxed);
-    chunks_.store(chunks, std::memory_order_relaxed);
     left_.store(chunks, std::memory_order_relaxed);
     const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
-    ticket_.store(std::uint64_t{job} << 32, std::memory_order_release);
-    job_.store(job, std::memory_order_release);
+    ticket_.store(std::uint64_t{job} << 32 | chunks, std::memory_order_release);
+    job_.store(job, std::memory_order_seq_cst);  // before the look for sleepers in notify
     job_.notify_all();
     take_chunks();
     for (std::uint32_t left; (left = left_.load(std::memory_order_acquire)) != 0;)
@@ -64,21 +64,22 @@ class Team {
   }
 
  private:
-  /// Runs chunks of the current job until none is left. A chunk is claimed by advancing the ticket
-  /// (job number, next chunk): as a job cannot end while one of its chunks is unfinished, what was
-  /// read of a job before the claim is that job's if the claim succeeds.
+  /// Runs chunks of the current job until none is left. A chunk is claimed by counting the ticket
+  /// (job number, unclaimed chunks) down; a ticket at 0 claims nothing, and a job cannot end while
+  /// one of its chunks is unfinished, so what was read before a successful claim is that job's.
   void take_chunks() {
     inside = true;
     for (std::uint64_t ticket = ticket_.load(std::memory_order_acquire);;) {
-      const std::int64_t n = n_.load(std::memory_order_relaxed),
-                         grain = grain_.load(std::memory_order_relaxed);
+      const std::int64_t n = n_.load(std::memory_order_relaxed);
+      const std::int64_t grain = grain_.load(std::memory_order_relaxed);
       const detail::Body body = body_.load(std::memory_order_relaxed);
       const void* f = f_.load(std::memory_order_relaxed);
-      const auto chunk = static_cast<std::uint32_t>(ticket);
-      if (chunk >= chunks_.load(std::memory_order_relaxed)) break;
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel,
+      const auto unclaimed = static_cast<std::uint32_t>(ticket);
+      if (unclaimed == 0) break;
+      if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
                                          std::memory_order_acquire))
         continue;
+      const std::int64_t chunk = chunk_count(n, grain) - unclaimed;
       body(f, chunk * grain, std::min(n, (chunk + 1) * grain));
       if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_all();
       ticket = ticket_.load(std::memory_order_acquire);
@@ -109,9 +110,8 @@ class Team {
   std::vector<std::thread> helpers_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint32_t> job_{0};     // number of the newest job; helpers sleep on it
-  std::atomic<std::uint64_t> ticket_{0};  // job number << 32 | next chunk
+  std::atomic<std::uint64_t> ticket_{0};  // job number << 32 | chunks not yet claimed
   std::atomic<std::uint32_t> left_{0};    // unfinished chunks; the caller sleeps on it
-  std::atomic<std::uint32_t> chunks_{0};
   std::atomic<std::int64_t> n_{0}, grain_{1};
   std::atomic<detail::Body> body_{nullptr};
   std::atomic<const void*> f_{nullptr};

@@ -84,6 +84,7 @@ Tensor cached_attention(const Tensor& qkv, const AttentionShape& shape, Tensor& 
   check_packed("cached_attention", qkv, shape);
   const std::int64_t b = qkv.shape()[0], t = qkv.shape()[1];
   const std::int64_t q = shape.heads * shape.head_size, kv = shape.kv_heads * shape.head_size;
+  check_alike("cached_attention", "cache", cache, qkv);
   check_rank("cached_attention", "cache", cache, 3);
   check_shape("cached_attention", "cache", cache, {b, cache.shape()[1], 2 * kv},
               "rows of keys and values");

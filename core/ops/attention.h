@@ -21,7 +21,7 @@ Var causal_attention(const Var& qkv, const AttentionShape& shape, Tensor max_log
 /// The same for new positions behind a cache of earlier ones, without gradients.
 /// Shapes: qkv (B, T, (H + 2 Hkv) D) of the new positions; cache (B, P, 2 Hkv D), rows [k | v], of
 /// which the first `past` are in use. Returns (B, T, H D).
-/// Writes: rows past ... past + T - 1 of the cache. Throws: ShapeError.
+/// Writes: rows past ... past + T - 1 of the cache. Throws: ShapeError, DtypeError, DeviceError.
 Tensor cached_attention(const Tensor& qkv, const AttentionShape& shape, Tensor& cache,
                         std::int64_t past);
 

@@ -40,7 +40,7 @@ struct LinearOp {
     const Tensor dy = as_matrix(dy_in);
     const bool last_owner = x.unique();
     Tensor h = as_matrix(x);
-    if (activated() || in[0].wanted()) {
+    if (in[0].wanted() || (activated() && in[1].wanted())) {
       auto [dx, beta] = in[0].wanted() ? in[0].open(x) : GradSink::Target{scratch(), 0};
       dx = as_matrix(dx);
       if (activated()) {

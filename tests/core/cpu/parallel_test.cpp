@@ -3,10 +3,12 @@
 #include <atomic>
 #include <mutex>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "core/backend.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 
 using namespace muonlab;
@@ -68,5 +70,43 @@ TEST_CASE("there is always a thread", "[parallel]") {
   CHECK(cpu::threads() >= 1);
   cpu::set_threads(-3);
   CHECK(cpu::threads() >= 1);
+  cpu::set_threads(before);
+}
+
+TEST_CASE("short jobs in close succession run every chunk once", "[parallel]") {
+  const int before = cpu::threads();
+  cpu::set_threads(8);
+  // A helper that is late for one job meets the next: nothing may run twice or be left out.
+  std::vector<std::atomic<std::int64_t>> runs(20);
+  std::int64_t want = 0, wrong = 0;
+  for (std::int64_t job = 0; job < 50'000; ++job) {
+    const std::int64_t chunks = 2 + job % 19;
+    parallel_for(chunks, 1, [&](std::int64_t i, std::int64_t) {
+      runs[static_cast<std::size_t>(i)].fetch_add(1, std::memory_order_relaxed);
+    });
+    want += chunks;
+    std::int64_t got = 0;
+    for (const auto& r : runs) got += r.load(std::memory_order_relaxed);
+    wrong += got != want;
+  }
+  CHECK(wrong == 0);
+  cpu::set_threads(before);
+}
+
+TEST_CASE("for_each throws the exception of the lowest index, and goes on working", "[parallel]") {
+  const int before = cpu::threads();
+  cpu::set_threads(4);
+  Backend& backend = backend_of(Device{});
+  for (int round = 0; round < 3; ++round) {
+    std::string message;
+    try {
+      backend.for_each(20, [](std::int64_t i) {
+        if (i >= 7) throw Error("index " + std::to_string(i));
+      });
+    } catch (const Error& e) {
+      message = e.what();
+    }
+    CHECK(message == "index 7");
+  }
   cpu::set_threads(before);
 }

@@ -70,3 +70,37 @@ TEST_CASE("an empty handle is refused by name", "[ops]") {
   CHECK_THROWS_AS(layer_norm(Var(), x), ShapeError);
   CHECK_THROWS_AS(causal_attention(Var(), {1, 1, 4}), ShapeError);
 }
+
+TEST_CASE("without rows the gradients of a norm are zero, not what was in memory", "[ops]") {
+  const Var w = Var::leaf(Tensor::empty({4})), b = Var::leaf(Tensor::empty({4}));
+  for (const Var& v : {w, b}) {
+    v.slot()->grad = Tensor::empty({4});
+    v.slot()->grad.fill(7);
+  }
+  Tape tape;
+  Recording recording(tape);
+  tape.backward(weighted_sum(layer_norm(Var::leaf(Tensor::zeros({0, 4})), w, b), "empty"));
+  for (const Var& v : {w, b})
+    for (double g : v.grad().to_vector()) CHECK(g == 0);
+}
+
+TEST_CASE("one value in two places of a primitive collects both gradients", "[ops]") {
+  // The gain and the bias of a norm are one and the same intermediate value.
+  const auto gradient = [](bool same) {
+    const Var x = Var::leaf(Tensor::from<double>({2, 3}, std::vector<double>{1, 2, 4, -1, 0, 3}));
+    const Var h = Var::leaf(Tensor::from<double>({3}, std::vector<double>{0.5, -1, 2}));
+    Tape tape;
+    Recording recording(tape);
+    const Var gain = scale(h, 1), bias = same ? gain : scale(h, 1);
+    tape.backward(weighted_sum(layer_norm(x, gain, bias), "twice"));
+    return h.grad().to_vector();
+  };
+  const auto once = gradient(true), apart = gradient(false);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(once[i] == Approx(apart[i]).epsilon(1e-12));
+}
+
+TEST_CASE("a cache of another type is refused", "[ops]") {
+  Tensor cache = Tensor::zeros({1, 4, 8});
+  CHECK_THROWS_AS(cached_attention(Tensor::zeros({1, 1, 12}, DType::f64), {1, 1, 4}, cache, 0),
+                  DtypeError);
+}
