@@ -79,7 +79,7 @@ TEST_CASE("short jobs in close succession run every chunk once", "[parallel]") {
   // A helper that is late for one job meets the next: nothing may run twice or be left out.
   std::vector<std::atomic<std::int64_t>> runs(20);
   std::int64_t want = 0, wrong = 0;
-  for (std::int64_t job = 0; job < 50'000; ++job) {
+  for (std::int64_t job = 0; job < 2'000'000; ++job) {
     const std::int64_t chunks = 2 + job % 19;
     parallel_for(chunks, 1, [&](std::int64_t i, std::int64_t) {
       runs[static_cast<std::size_t>(i)].fetch_add(1, std::memory_order_relaxed);
