@@ -3,27 +3,34 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <initializer_list>
+#include <thread>
 
 namespace muonlab {
 namespace {
 
-volatile sig_atomic_t g_interrupted = 0;
-
-void note(int) {
-  if (g_interrupted) ::_exit(130);
-  g_interrupted = 1;
-}
+std::atomic<bool> g_interrupted{false};
 
 }  // namespace
 
+// A thread of its own waits for the signals, and no other takes them: oneDNN's AVX-512 kernels keep
+// live data below the stack's red zone, where the frame of a signal handler would overwrite it.
 void catch_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = note;
-  action.sa_flags = SA_RESTART;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);
+  sigset_t watched;
+  sigemptyset(&watched);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction inherited {};
+    ::sigaction(signal, nullptr, &inherited);
+    if (inherited.sa_handler != SIG_IGN) sigaddset(&watched, signal);  // nohup ignores SIGHUP
+  }
+  ::pthread_sigmask(SIG_BLOCK, &watched, nullptr);
+  std::thread([watched] {
+    for (int signal = 0;;)
+      if (::sigwait(&watched, &signal) == 0 && g_interrupted.exchange(true)) ::_exit(130);
+  }).detach();
 }
 
-bool interrupted() { return g_interrupted != 0; }
+bool interrupted() { return g_interrupted; }
 
 }  // namespace muonlab

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -90,7 +91,12 @@ int main(int argc, char** argv) {
   using namespace muonlab;
   if (argc > 0) g_program = argv[0];
   try {
-    return dispatch({argv + (argc > 0 ? 1 : 0), argv + argc});
+    const int code = dispatch({argv + (argc > 0 ? 1 : 0), argv + argc});
+    // What was printed last may still be in a buffer. A reader that went away is none of our
+    // errors.
+    if ((std::fflush(stdout) != 0 || std::ferror(stdout)) && errno != EPIPE && code == 0)
+      return report("standard output could not be written", 1);
+    return code;
   } catch (const ConfigError& error) {
     return report(error.what(), 2);
   } catch (const DivergedError& error) {

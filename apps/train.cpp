@@ -293,6 +293,7 @@ int train_command(std::span<const std::string> arguments) {
   Display display(call.json ? stderr : stdout, call.quiet);
   ::signal(SIGPIPE, SIG_IGN);  // see Display
   ::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error like a full disk
+  catch_interrupts();
   // One command line that begins a run and, called again, goes on with it.
   const bool nothing_yet = !call.resume.empty() && !call.out.empty() &&
                            same_path(call.resume, call.out) && !RunFolder::holds_run(call.out);
@@ -330,6 +331,9 @@ int train_command(std::span<const std::string> arguments) {
           fmt::format("{}; the checkpoint before it can be tried with\n  {}", error.what(),
                       command_text("train --resume", checkpoints.end()[-2].path.string())));
     }
+    if (run.steps < state.step)
+      throw ConfigError(
+          fmt::format("--steps {}: the run is at step {} already", run.steps, state.step));
     folder.rewind(state.step);
   } else {
     if (corpus.tokenizer) folder.save(kTokenizerFile, corpus.tokenizer->to_json());
@@ -342,7 +346,6 @@ int train_command(std::span<const std::string> arguments) {
   state.corpus_sha256 = corpus.sha256;
   introduce(plan, state, corpus, model, optimizer, display);
 
-  catch_interrupts();
   TrainingLoop loop(run, state, model, optimizer, corpus, folder, display);
   const Ending ending = loop.run();
   std::optional<LossReport> whole;
