@@ -39,11 +39,18 @@ void norm_typed(const NormArgs& a) {
     for (std::int64_t r = begin; r < end; ++r) {
       const T* x = x0 + r * c;
       T* y = y0 + r * c;
-      const T mu = mean ? row_sum(x, c) * inv_c : T(0);
-      T square = 0;
-#pragma omp simd reduction(+ : square)
-      for (std::int64_t i = 0; i < c; ++i) square += (x[i] - mu) * (x[i] - mu);
-      const T rs = T(1) / std::sqrt(square * inv_c + eps);
+      // Corrected two-pass (Chan, Golub, LeVeque 1983, equation 1.7): what the first mean misses is
+      // found on the way to the variance.
+      const T first = mean ? row_sum(x, c) * inv_c : T(0);
+      T rest = 0, square = 0;
+#pragma omp simd reduction(+ : rest, square)
+      for (std::int64_t i = 0; i < c; ++i) {
+        rest += x[i] - first;
+        square += (x[i] - first) * (x[i] - first);
+      }
+      const T missed = mean ? rest * inv_c : T(0);
+      const T mu = first + missed;
+      const T rs = T(1) / std::sqrt(square * inv_c - missed * missed + eps);
       if (mean) mean[r] = mu;
       rstd[r] = rs;
       if (offset) {
