@@ -98,10 +98,27 @@ RunPath find_run(const std::filesystem::path& path) {
   return {path, checkpoints.back().path};
 }
 
+namespace {
+
+/// Opens the checkpoint that `path` leads to. A run that is going on may have replaced the newest
+/// one since it was listed: then there is a newer one.
+TensorFile open_checkpoint(const std::filesystem::path& path, RunPath& found) {
+  constexpr int kTries = 5;
+  for (int tried = 1;; ++tried) {
+    found = find_run(path);
+    try {
+      return TensorFile(found.checkpoint);
+    } catch (const IoError&) {
+      if (tried == kTries || std::filesystem::exists(found.checkpoint)) throw;
+    }
+  }
+}
+
+}  // namespace
+
 std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path) {
   auto run = std::make_unique<LoadedRun>();
-  run->path = find_run(path);
-  const TensorFile file(run->path.checkpoint);
+  const TensorFile file = open_checkpoint(path, run->path);
   file.verify();
   run->state = read_run_state(file.metadata(), run->path.checkpoint);
   try {
