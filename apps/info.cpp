@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
 #include <map>
 #include <memory>
 
@@ -9,6 +10,7 @@
 #include "apps/display.h"
 #include "apps/json.h"
 #include "apps/machine.h"
+#include "apps/memory.h"
 #include "apps/run_folder.h"
 #include "apps/run_state.h"
 #include "core/cpu/gemm.h"
@@ -48,16 +50,12 @@ Sizes sizes_of(const TensorFile& file) {
   return sizes;
 }
 
-std::string size_text(std::int64_t bytes) {
-  if (bytes < 10 * 1024 * 1024) return fmt::format("{:.1f} KiB", static_cast<double>(bytes) / 1024);
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1024 * 1024));
-}
-
 JsonObject machine_json() {
   const Machine machine = describe_machine();
   JsonObject object;
   object.add("cpu", machine.cpu)
       .add("cores", machine.cores)
+      .add("memory_bytes", std::llround(memory_limit().bytes))
       .add("instruction_sets", machine.instruction_sets)
       .add("gemm_provider", cpu::gemm_provider())
       .add("devices", available_devices())
@@ -69,6 +67,7 @@ void print_machine() {
   const Machine machine = describe_machine();
   fmt::print("muonlab {}, built by {}\n", MUONLAB_VERSION, compiler_name());
   fmt::print("cpu               {}, {} cores\n", machine.cpu, machine.cores);
+  fmt::print("memory            {}\n", size_text(memory_limit().bytes));
   fmt::print("instruction sets  {}\n", fmt::join(machine.instruction_sets, " "));
   fmt::print("products          {}\n", cpu::gemm_provider());
   fmt::print("devices           {}\n", fmt::join(available_devices(), " "));
@@ -156,9 +155,10 @@ void print_run(const RunReport& report) {
       "model       {} parameters: {} layers, {} heads, width {}, window {}, {} different tokens\n",
       with_thousands(report.run->model->parameter_count()), m.n_layer, m.n_head, m.n_embd,
       m.block_size, s.vocab_size);
-  std::string sizes = fmt::format("weights {}", size_text(report.sizes.weights));
+  std::string sizes =
+      fmt::format("weights {}", size_text(static_cast<double>(report.sizes.weights)));
   for (const auto& [name, bytes] : report.sizes.state)
-    sizes += fmt::format(", {} {}", name, size_text(bytes));
+    sizes += fmt::format(", {} {}", name, size_text(static_cast<double>(bytes)));
   fmt::print("sizes       {}\n", sizes);
   fmt::print("weights     sha256 {}\n\n{}\n", report.weights_sha256, to_string(report.routes));
 

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "apps/files.h"
+#include "apps/memory.h"
 #include "apps/run_folder.h"
 #include "core/error.h"
 #include "core/hash.h"
@@ -127,6 +128,9 @@ std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path) {
     throw FormatError(fmt::format("{}: {}", run->path.checkpoint.string(), error.what()));
   }
   run->config.model.vocab_size = run->state.vocab_size;
+  require_memory(fmt::format("the model in {}", run->path.checkpoint.string()),
+                 std::vector<MemoryPart>{{"weights", weights_memory(run->config.model)}},
+                 "it takes a machine with more memory, unless its configuration is damaged");
   run->model = std::make_unique<Gpt>(run->config.model, 0);
   std::vector<NamedTensor> tensors = named_parameters(*run->model);
   file.read_all(tensors, "opt/");

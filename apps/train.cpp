@@ -16,6 +16,7 @@
 #include "apps/json.h"
 #include "apps/loss_report.h"
 #include "apps/machine.h"
+#include "apps/memory.h"
 #include "apps/presets.h"
 #include "apps/training_loop.h"
 #include "core/cpu/gemm.h"
@@ -313,6 +314,7 @@ int train_command(std::span<const std::string> arguments) {
   const Corpus corpus = open_corpus(plan.config.data);
   check_block_size(corpus, plan.config.model.block_size);
   plan.config.model.vocab_size = corpus.vocab_size;
+  require_step_memory(plan.config.model, plan.config.optimizer, run.batch);
   const Gpt model(plan.config.model, run.seed);
   const std::string config = plan.config.text();
   Optimizer optimizer(model.parameters(), std::move(plan.config.optimizer));
