@@ -74,6 +74,7 @@ const std::vector<Preset> kPresets{
      "the smallest GPT-2 with short windows; needs --data with tokens",
      50257,
      {{"data", ""},
+      {"vocab_size", "50257"},
       {"n_layer", "12"},
       {"n_head", "12"},
       {"n_embd", "768"},

@@ -194,9 +194,14 @@ void introduce(const Plan& plan, const RunState& state, const Corpus& corpus, co
   display.headline(fmt::format("muonlab {}: {}, {} thread{}, products by {}", MUONLAB_VERSION,
                                Device{}.str(), cpu::threads(), cpu::threads() == 1 ? "" : "s",
                                cpu::gemm_provider()));
-  say("data", fmt::format("{}: {} tokens to train on, {} to validate, {} different", corpus.name,
+  say("data", fmt::format("{}: {} tokens to train on, {} to validate, {}{}", corpus.name,
                           with_thousands(corpus.train.size()), with_thousands(corpus.val.size()),
-                          with_thousands(corpus.vocab_size)));
+                          with_thousands(corpus.vocab_size),
+                          corpus.tokenizer ? " different" : " in the vocabulary"));
+  if (corpus.largest_token)
+    say("", fmt::format("the vocabulary follows from the largest token, {}, rounded up to a "
+                        "multiple of 64; --vocab_size names another",
+                        with_thousands(*corpus.largest_token)));
   if (corpus.val_floor)
     say("",
         fmt::format("its floor: no model can get below {:.4f} nats per token", *corpus.val_floor));
@@ -312,6 +317,8 @@ int train_command(std::span<const std::string> arguments) {
   if (plan.config.data.data.empty())
     throw ConfigError("--data: name a folder with train.bin and val.bin or a file of tokens");
   const Corpus corpus = open_corpus(plan.config.data);
+  if (corpus.tokenizer && find_assignment(flags, "vocab_size"))
+    display.warn("--vocab_size changes nothing: the data have a vocabulary of their own");
   check_block_size(corpus, plan.config.model.block_size);
   plan.config.model.vocab_size = corpus.vocab_size;
   require_step_memory(plan.config.model, plan.config.optimizer, run.batch);
