@@ -1,6 +1,7 @@
 #include "apps/presets.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "core/options.h"
@@ -99,9 +100,9 @@ const Preset& find_preset(const std::string& name) {
     names.push_back(preset.name);
   }
   const std::string near = nearest_name(name, names);
-  throw ConfigError(fmt::format(
-      "--preset: there is no preset '{}'; {}", name,
-      near.empty() ? "see muonlab train --help" : fmt::format("did you mean '{}'?", near)));
+  throw ConfigError(fmt::format("--preset: there is no preset '{}'; the presets are {}{}", name,
+                                fmt::join(names, ", "),
+                                near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near)));
 }
 
 std::string describe_presets() {

@@ -21,12 +21,21 @@ TEST_CASE("help, version, and what is wrong with a command line") {
 
   check_error(run({}), 2, {"which command"});
   check_error(run({"trian"}), 2, {"'trian'", "did you mean 'train'?"});
-  check_error(run({"train", "--n_layr", "3"}), 2, {"--n_layr", "did you mean n_layer?"});
+  check_error(run({"train", "--n_layr", "3"}), 2, {"--n_layr", "did you mean --n_layer?"});
   check_error(run({"train", "--muon.momentun=0.9"}), 2,
-              {"--muon.momentun", "did you mean muon.momentum?"});
+              {"--muon.momentun", "did you mean --muon.momentum?"});
   check_error(run({"train", "--preset", "tinny"}), 2, {"'tinny'", "did you mean 'tiny'?"});
   check_error(run({"train", "--optimizer", "moun"}), 2, {"'moun'", "did you mean 'muon'?"});
-  check_error(run({"train", "--steps"}), 2, {"--steps"});
+  check_error(run({"train", "--frobnicate"}), 2,
+              {"there is no option --frobnicate; see muonlab train --help"});
+  check_error(run({"eval", "--frobnicate"}), 2, {"see muonlab eval --help"});
+  check_error(run({"train", "--preset", "foo"}), 2,
+              {"'foo'", "tiny, shakespeare-cpu, shakespeare-mid, shakespeare-gpu, gpt2-124m"});
+  check_error(run({"train", "--steps"}), 2, {"--steps needs a value: a whole number in [1,"});
+  check_error(run({"train", "--out"}), 2, {"--out needs a value: run folder to make"});
+  check_error(run({"train", "--out", "--quiet"}), 2, {"--out needs a value", "(found --quiet)"});
+  check_error(run({"train", "--time-limit", "--steps=3"}), 2, {"--time_limit needs a value"});
+  check_error(run({"train", "--steps="}), 2, {"--steps: ''", "expected a whole number"});
   check_error(run({"train", "somewhere"}), 2, {"'somewhere'"});
   check_error(run({"sample"}), 2, {"which run?"});
   check_error(run({"eval"}), 2, {"which run?"});
@@ -127,7 +136,11 @@ TEST_CASE("a configuration file: sections, comments, quotes, and its errors by l
   check_error(with("preset = tiny\nn_layr = 3\n"), 2,
               {"'n_layr'", "my.toml:2", "did you mean n_layer?"});
   check_error(with("steps = many\n"), 2, {"my.toml:1", "'many'"});
-  check_error(with("\n\nsteps\n"), 2, {"my.toml:3", "name = value"});
+  check_error(with("\n\nsteps\n"), 2, {"my.toml:3", "'steps = value'", "a whole number"});
+  check_error(with("= 3\n"), 2, {"my.toml:1", "name = value"});
+  check_error(with("frobnicate = 3\n"), 2,
+              {"'frobnicate'", "my.toml:1", "see muonlab train --help"});
+  check_error(with("bias = maybe\n"), 2, {"my.toml:1", "--bias", "true or false"});
   check_error(with("data = \"open\n"), 2, {"my.toml:1", "quotes"});
   check_error(with("resume = x\n"), 2, {"'resume'"});
   check_error(run({"train", "--config", folder / "none.toml", "--out", folder / "never"}), 1,
