@@ -194,6 +194,7 @@ int bench_command(std::span<const std::string> arguments) {
   result.add("preset", run.preset)
       .add("optimizer", config.optimizer.optimizer)
       .add("precision", "highest")
+      .add("compile", false)  // the rival's field: nothing is compiled at run time here
       .add("threads", cpu::threads());
   if (bench.generate > 0) {
     const double speed = time_generation(model, bench.generate, run.seed);

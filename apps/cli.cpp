@@ -150,27 +150,21 @@ bool is_bare(const std::string& value) {
   return value == "true" || value == "false" || (error == std::errc() && at == end);
 }
 
-/// Breaks text at blanks into lines of at most `width` characters.
-std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
-  std::vector<std::string> lines;
-  while (text.size() > width) {
-    std::size_t cut = text.rfind(' ', width);
-    if (cut == std::string_view::npos || cut == 0) cut = text.find(' ');
-    if (cut == std::string_view::npos) break;
-    lines.emplace_back(text.substr(0, cut));
-    text.remove_prefix(cut + 1);
-  }
-  lines.emplace_back(text);
-  return lines;
-}
-
 void print_help(const CommandSpec& spec) {
   const int columns = std::clamp(describe_terminal(stdout).width, 40, 100);
-  constexpr std::size_t kIndent = 26;
+  const auto print = [&](std::string_view text) {
+    for (const std::string& line : wrapped(text, columns)) fmt::print("{}\n", line);
+  };
+  const auto print_entry = [&](const std::string& name, std::string_view about) {
+    // Beside the names where there is room, below them where there is not.
+    const int indent = columns < 60 ? 6 : 26;
+    std::string label = "  " + name;
+    if (std::ssize(label) >= indent) fmt::print("{}\n", std::exchange(label, ""));
+    fmt::print("{}\n", labelled(label, about, indent, columns));
+  };
   std::string positional = spec.positional;
   for (char& c : positional) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  for (const std::string& line : wrapped(spec.summary, static_cast<std::size_t>(columns)))
-    fmt::print("{}\n", line);
+  print(spec.summary);
   fmt::print("\nUsage: muonlab {}{} [options]\n", spec.name,
              positional.empty() ? "" : fmt::format(" [{}]", positional));
   for (const OptionGroup& group : spec.groups) {
@@ -182,16 +176,13 @@ void print_help(const CommandSpec& spec) {
       std::string note = o.is_flag || o.range == "text" ? "" : o.range;
       if (!o.fallback.empty())
         note += fmt::format("{}default {}", note.empty() ? "" : "; ", o.fallback);
-      const std::string doc = note.empty() ? o.doc : fmt::format("{} ({})", o.doc, note);
-      fmt::print("  {:<{}}", flag, kIndent - 2);
-      if (flag.size() + 3 > kIndent) fmt::print("\n{:{}}", "", kIndent);
-      const auto lines = wrapped(doc, static_cast<std::size_t>(columns) - kIndent);
-      for (std::size_t i = 0; i < lines.size(); ++i)
-        fmt::print("{:{}}{}\n", "", i ? kIndent : 0, lines[i]);
+      print_entry(flag, note.empty() ? o.doc : fmt::format("{} ({})", o.doc, note));
     }
   }
-  if (!spec.notes.empty()) fmt::print("\n{}\n", spec.notes);
-  fmt::print("\nIn option names, dashes and underscores are the same.\n");
+  if (!spec.presets.empty()) fmt::print("\nPresets\n");
+  for (const auto& [name, about] : spec.presets) print_entry(name, about);
+  fmt::print("\n");
+  print("In option names, dashes and underscores are the same.");
 }
 
 }  // namespace

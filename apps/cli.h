@@ -33,7 +33,7 @@ struct CommandSpec {
   std::string summary;     ///< one sentence
   std::string positional;  ///< the option that a bare argument sets, or ""
   std::vector<OptionGroup> groups;
-  std::string notes = {};  ///< what the help text says after the options
+  std::vector<std::pair<std::string, std::string>> presets = {};  ///< name, what it is about
 };
 
 /// Splits a subcommand's arguments into assignments without applying them; nullopt if help was

@@ -105,13 +105,6 @@ const Preset& find_preset(const std::string& name) {
                                 near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near)));
 }
 
-std::string describe_presets() {
-  std::string text = "Presets";
-  for (const Preset& preset : kPresets)
-    text += fmt::format("\n  {:<17}{}", preset.name, preset.about);
-  return text;
-}
-
 std::vector<std::pair<std::string, std::string>> optimizer_defaults(const std::string& optimizer) {
   if (optimizer == "muon") return {{"muon.scale", "spectral"}, {"lr", "0.02"}, {"aux_lr", "0.001"}};
   if (optimizer == "sgd") return {{"lr", "0.1"}};

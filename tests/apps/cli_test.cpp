@@ -177,6 +177,28 @@ TEST_CASE("a flag that changes nothing is pointed out") {
             .err.empty());
 }
 
+namespace {
+
+/// The names in a call with keywords in the rival's program, from the line that holds `start`.
+Arguments rival_fields(const std::string& start) {
+  const std::string program = slurp(MUONLAB_SOURCE_DIR "/bench/rival_torch.py");
+  const std::size_t begin = program.find(start);
+  REQUIRE(begin != std::string::npos);
+  Arguments names;
+  std::string word;
+  int depth = 0;
+  for (std::size_t i = program.find('(', begin) + 1; depth >= 0; ++i) {
+    const char c = program.at(i);
+    depth += (c == '(' || c == '[') - (c == ')' || c == ']');
+    if (c == '=' && depth == 0) names.push_back(word);
+    word = std::isalnum(static_cast<unsigned char>(c)) || c == '_' ? word + c : "";
+  }
+  REQUIRE(names.size() >= 4);
+  return names;
+}
+
+}  // namespace
+
 TEST_CASE("with --json exactly one object is on standard output") {
   const TempFolder folder;
   const std::string run_folder = folder / "run";
@@ -199,10 +221,11 @@ TEST_CASE("with --json exactly one object is on standard output") {
   object(run_well({"info", "--json"}));
   const std::string bench = object(run_well({"bench", "--preset", "tiny", "--optimizer", "muon",
                                              "--steps", "3", "--threads", "1", "--json"}));
-  for (const std::string key : {"preset", "optimizer", "precision", "threads", "step_ms",
-                                "optimizer_ms", "tokens_per_s", "peak_rss_mib", "startup_s"})
+  for (const std::string& key :
+       rival_fields("result = dict(") + rival_fields("(step_ms=") + Arguments{"startup_s"})
     CHECK(!field(bench, key).empty());
   CHECK(contains(bench, "\"linear\": "));
+  CHECK(field(bench, "compile") == "false");
   CHECK(!field(object(run_well(
                    {"bench", "--preset", "tiny", "--generate", "20", "--threads", "1", "--json"})),
                "generate_tokens_per_s")
@@ -220,6 +243,31 @@ TEST_CASE("info describes the machine, a run, and a checkpoint") {
   for (const std::string part :
        {"step        6 of 6", "weights", "sha256", "blocks.1.attn.qkv.weight", "gain"})
     CHECK(contains(text, part));
+
+  // The builtin corpus knows what no model beats on average.
+  const std::string json = run_well({"info", run_folder, "--json"});
+  const std::string evaluated = run_well({"eval", run_folder, "--json"});
+  const double floor = std::stod(field(json, "val_floor")),
+               entropy = std::stod(field(json, "source_entropy"));
+  CHECK(floor == Approx(entropy).epsilon(0.2));
+  CHECK(field(json, "above_floor") == field(evaluated, "above_floor"));
+  CHECK(std::stod(field(json, "above_floor")) == std::stod(field(json, "val_loss")) - floor);
+  for (const std::string& part :
+       {fmt::format("floor       {:.4f} nats per token", floor),
+        fmt::format("{:.4f} over all texts", entropy),
+        fmt::format("{} above the floor",
+                    fmt::format("{:.4f}", std::stod(field(json, "above_floor"))))})
+    CHECK(contains(text, part));
+  // On the subset, whose own floor is not known, none is shown; on other text there is none.
+  const std::string best = run_folder + "/checkpoints/best.safetensors";
+  CHECK(field(run_well({"info", best, "--json"}), "above_floor").empty());
+  CHECK(!field(run_well({"info", best, "--json"}), "val_floor").empty());
+  std::string words;
+  for (int i = 0; i < 300; ++i) words += fmt::format("word {} ", i);
+  spill(folder / "text.txt", words);
+  run_well(train(folder / "text", 2, {"--data", folder / "text.txt"}));
+  CHECK(field(run_well({"info", folder / "text", "--json"}), "val_floor").empty());
+  CHECK(!contains(run_well({"info", folder / "text"}), "floor"));
   CHECK(field(run_well({"info", run_folder + "/checkpoints/best.safetensors", "--json"}), "step") ==
         "6");
   check_error(run({"info", folder / "nothing"}), 1, {"nothing"});
