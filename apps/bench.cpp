@@ -12,6 +12,7 @@
 #include "apps/generator.h"
 #include "apps/json.h"
 #include "apps/machine.h"
+#include "apps/memory.h"
 #include "apps/presets.h"
 #include "apps/train_config.h"
 #include "apps/trainer.h"
@@ -183,12 +184,17 @@ int bench_command(std::span<const std::string> arguments) {
   if (run.threads > 0) cpu::set_threads(static_cast<int>(run.threads));
   config.model.vocab_size =
       bench.vocab_size ? bench.vocab_size : find_preset(run.preset).vocab_size;
+  if (bench.generate > 0)
+    require_sampling_memory(config.model, true, "lower --n_embd, --n_layer or --block_size");
+  else
+    require_step_memory(config.model, config.optimizer, run.batch);
   const Gpt model(config.model, run.seed);
 
   JsonObject result;
   result.add("preset", run.preset)
       .add("optimizer", config.optimizer.optimizer)
       .add("precision", "highest")
+      .add("compile", false)  // the rival's field: nothing is compiled at run time here
       .add("threads", cpu::threads());
   if (bench.generate > 0) {
     const double speed = time_generation(model, bench.generate, run.seed);
