@@ -48,19 +48,31 @@ void set_error(cudaError_t error, bool sticky);
 
 // ---- What runs now
 
+/// A variable in a block's shared memory.
+struct SharedRegion {
+  std::string name;
+  std::size_t offset, size;
+};
+/// The shared memory of a block, except for static variables of C++ kernels, which are C++ statics.
+struct SharedBuffer {
+  unsigned char* data = nullptr;
+  std::size_t capacity = 0;
+  std::vector<SharedRegion> regions;  ///< by offset; the last one is the dynamic shared memory
+};
+
 /// The kernel, block and thread that run now. thread is -1 while host code runs.
 struct Now {
   const Launch* launch = nullptr;
   uint3 block_index{};
-  std::uint32_t block = 0;      ///< index of the block in the grid
-  std::uint64_t block_run = 0;  ///< a number of its own for every block that ever ran
-  /// A number of its own for each stretch between two __syncthreads of each block.
+  std::uint32_t block = 0;  ///< index of the block in the grid
+  /// A stretch between two __syncthreads of a block. They are numbered from 1 since the start of
+  /// the program, so "in this launch" is: not before launch_interval.
   std::uint32_t interval = 0;
-  std::uint32_t first_interval = 0;  ///< of this launch
-  int thread = -1;                   ///< index in the block
+  std::uint32_t launch_interval = 0, block_interval = 0;  ///< the first of this launch and block
+  int thread = -1;                                        ///< index in the block
   uint3 thread_index{};
+  SharedBuffer shared;
   const char *stack_begin = nullptr, *stack_end = nullptr;  ///< of the thread's fiber
-  unsigned char* shared = nullptr;  ///< the block's shared memory, but for static C++ variables
 };
 extern Now now;
 
@@ -77,12 +89,6 @@ bool seen_by_this_lane(int lane, std::uint32_t clock);
 
 // ---- Kernels that are not C++
 
-/// A variable in a block's shared memory.
-struct SharedRegion {
-  std::string name;
-  std::size_t offset, size;
-};
-
 /// What one thread of a launch runs in place of the C++ kernel. The emulator calls run_thread once
 /// for each thread, on that thread's fiber; it returns when the thread does. Meanwhile it calls
 /// thread_idx() and so on, block_barrier, warp_operation (simt.h), and on_access before each
@@ -90,11 +96,11 @@ struct SharedRegion {
 class KernelBody {
  public:
   virtual ~KernelBody() = default;
-  /// The static shared variables. Leave kSharedGuard bytes or more between two of them: that is
-  /// how an access beyond one is found.
+  /// The static shared variables, by offset. Leave shared_guard(size) bytes behind each: that is
+  /// how an access beyond it is found.
   virtual std::span<const SharedRegion> shared_regions() const = 0;
-  /// arguments: the address of each, in order. shared: where offset 0 of the regions is; dynamic
-  /// shared memory is at dynamic_smem().
+  /// arguments: the address of each, in order. shared: where offset 0 of the regions is, at a
+  /// multiple of 1024; dynamic shared memory is at dynamic_smem().
   virtual void run_thread(void* const* arguments, unsigned char* shared) const = 0;
 };
 
@@ -118,11 +124,12 @@ void on_access(Access access, const void* address, unsigned size, const void* co
 
 // ---- Checker and profile, as the scheduler drives them
 
+/// Fills the dynamic shared memory with junk.
 void checker_begin_block();
-void checker_end_block();
-void profile_access(const void* code, const void* address, unsigned size, bool write, bool shared);
 void profile_begin_block();
 void profile_end_block();
+/// Called by the checker for every access that is in order.
+void profile_access(const void* code, const void* address, unsigned size, bool write, bool shared);
 
 // ---- Device memory
 

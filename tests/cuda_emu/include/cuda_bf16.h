@@ -8,8 +8,8 @@
 struct __nv_bfloat16 {
   std::uint16_t bits;
   __nv_bfloat16() = default;
-  __nv_bfloat16(float x) : bits(rounded(__float_as_uint(x))) {}
-  operator float() const { return __uint_as_float(std::uint32_t(bits) << 16); }
+  __forceinline__ __nv_bfloat16(float x) : bits(rounded(__float_as_uint(x))) {}
+  __forceinline__ operator float() const { return __uint_as_float(std::uint32_t(bits) << 16); }
 
  private:
   static std::uint16_t rounded(std::uint32_t x) {
@@ -25,8 +25,8 @@ struct alignas(4) __nv_bfloat162 {
 using nv_bfloat16 = __nv_bfloat16;
 using nv_bfloat162 = __nv_bfloat162;
 
-inline __nv_bfloat16 __float2bfloat16(float x) { return x; }
-inline __nv_bfloat16 __float2bfloat16_rn(float x) { return x; }
-inline float __bfloat162float(__nv_bfloat16 x) { return x; }
-inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return {x, y}; }
-inline float2 __bfloat1622float2(__nv_bfloat162 v) { return {v.x, v.y}; }
+__forceinline__ __nv_bfloat16 __float2bfloat16(float x) { return x; }
+__forceinline__ __nv_bfloat16 __float2bfloat16_rn(float x) { return x; }
+__forceinline__ float __bfloat162float(__nv_bfloat16 x) { return x; }
+__forceinline__ __nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return {x, y}; }
+__forceinline__ float2 __bfloat1622float2(__nv_bfloat162 v) { return {v.x, v.y}; }

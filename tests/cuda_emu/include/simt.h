@@ -114,20 +114,23 @@ void on_atomic(void* address, unsigned size, const void* code);
 struct SharedVariable {
   const char* name;
   void* data;
-  std::size_t size;
-  std::uint64_t block = 0;  ///< number of the block that used it last
+  std::size_t size, guard;  ///< guard: bytes before and behind it that nobody owns
+  std::uint32_t block = 0;  ///< number of the block that used it last
   void* shadow = nullptr;
 };
 /// Called by every thread that gets to the declaration: a block's first one fills it with junk.
 void enter_shared(SharedVariable& variable);
 
-inline constexpr std::size_t kSharedGuard = 64;
+/// As large as the variable, within limits: a row too far is still found.
+constexpr std::size_t shared_guard(std::size_t size) {
+  return size < 64 ? 64 : size > 4096 ? 4096 : (size + 15) / 16 * 16;
+}
 template <class T>
 struct SharedStorage {
   static_assert(std::is_trivially_default_constructible_v<T>, "shared memory has no constructors");
-  char before[kSharedGuard];
+  unsigned char before[shared_guard(sizeof(T))];
   alignas(16) T value;
-  char after[kSharedGuard];
+  unsigned char after[shared_guard(sizeof(T))];
 };
 
 struct Stream;
@@ -176,12 +179,13 @@ void start(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t smem, Stream
 }  // namespace simt
 
 // Declares `name` of type T dims, for example SIMT_SHARED(float, tile, [16][17]).
-#define SIMT_SHARED(T, name, dims)                                                                \
-  using simt_type_##name = T dims;                                                                \
-  static ::simt::SharedStorage<simt_type_##name> simt_storage_##name;                             \
-  static constinit ::simt::SharedVariable simt_variable_##name{#name, &simt_storage_##name.value, \
-                                                               sizeof(simt_type_##name)};         \
-  ::simt::enter_shared(simt_variable_##name);                                                     \
+#define SIMT_SHARED(T, name, dims)                                    \
+  using simt_type_##name = T dims;                                    \
+  static ::simt::SharedStorage<simt_type_##name> simt_storage_##name; \
+  static constinit ::simt::SharedVariable simt_variable_##name{       \
+      #name, &simt_storage_##name.value, sizeof(simt_type_##name),    \
+      ::simt::shared_guard(sizeof(simt_type_##name))};                \
+  ::simt::enter_shared(simt_variable_##name);                         \
   auto& name = simt_storage_##name.value
 
 #define threadIdx (::simt::thread_idx())
@@ -313,15 +317,15 @@ __forceinline__ T atomicCAS(T* address, std::type_identity_t<T> compare,
 // ---- Loads, bits and arithmetic
 
 template <class T>
-T __ldg(const T* p) {
+__forceinline__ T __ldg(const T* p) {
   return *p;
 }
 template <class T>
-T __ldcs(const T* p) {
+__forceinline__ T __ldcs(const T* p) {
   return *p;
 }
 template <class T>
-void __stcs(T* p, std::type_identity_t<T> value) {
+__forceinline__ void __stcs(T* p, std::type_identity_t<T> value) {
   *p = value;
 }
 
