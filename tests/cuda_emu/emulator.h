@@ -37,14 +37,18 @@ std::string describe(const Place& place);
 /// True if such a report was not made yet, and there were not too many.
 bool is_new_report(Fault fault, const Place& at, const Place& against);
 void add_report(Fault fault, const Place& at, const Place& against, const std::string& text);
+/// How many reports were made since the start of the program.
+std::uint64_t reports_made();
 /// Makes a report unless it is known already. `text` returns the sentence, without the places.
 template <class Text>
 void report(Fault fault, const Place& at, Text text, const Place& against = {}) {
   if (is_new_report(fault, at, against)) add_report(fault, at, against, text());
 }
 
-/// What cudaGetLastError returns. Sticky: it stays, as after a kernel that crashed.
+/// What cudaGetLastError returns. Sticky: it stays, as after a kernel that crashed, and every call
+/// returns it.
 void set_error(cudaError_t error, bool sticky);
+void clear_errors();
 
 // ---- What runs now
 
@@ -75,6 +79,9 @@ struct Now {
   const char *stack_begin = nullptr, *stack_end = nullptr;  ///< of the thread's fiber
 };
 extern Now now;
+
+void count_launch();
+void count_access();
 
 /// Stops the block that runs now, from inside one of its threads.
 [[noreturn]] void abandon_block();
@@ -124,8 +131,10 @@ void on_access(Access access, const void* address, unsigned size, const void* co
 
 // ---- Checker and profile, as the scheduler drives them
 
-/// Fills the dynamic shared memory with junk.
+/// Fills the shared buffer with junk.
 void checker_begin_block();
+/// Counts a static variable of a C++ kernel that the block has come to: there is a limit.
+void add_static_smem(const SharedVariable& variable);
 void profile_begin_block();
 void profile_end_block();
 /// Called by the checker for every access that is in order.
@@ -151,11 +160,19 @@ ByteState* byte_states(const void* address);
 /// Offset of a device address in the device's address space, and that space's size.
 std::size_t device_offset(const void* address);
 std::size_t device_space();
-/// "byte 12 of device allocation 3 (256 bytes)", for people.
+/// "byte 12 of device allocation 3 (256 bytes)", for people; any address.
 std::string describe_device(const void* address);
 
 /// Reserves zeroed memory that takes no room until it is touched.
 void* reserve(std::size_t bytes);
+
+/// Takes a piece of the address space, not yet allocated for kernels; null: not enough is left.
+void* device_reserve(std::size_t bytes);
+/// Makes it usable, filled with junk, or unusable.
+void device_allocate(void* address);
+void device_free(void* address);
+/// True if it is the beginning of a piece that was reserved and not freed.
+bool is_reserved(const void* address);
 
 /// Checks a range that the runtime or cuBLAS is about to use; reports and returns false if it is
 /// not allocated device memory, or is read and not initialised. `what` names it.
@@ -165,7 +182,10 @@ void mark_initialised(const void* address, std::size_t bytes);
 
 // ---- Streams
 
-/// Puts work into a stream (null: the default one).
+/// Puts work into a stream (null: the default one). In eager streams it runs before this returns.
 void enqueue(Stream* stream, std::function<void()> work);
+/// Runs a stream's work, or that of all of them, and with it what else happens to run meanwhile.
+void synchronise(Stream* stream);
+void synchronise_all();
 
 }  // namespace simt
