@@ -1,6 +1,7 @@
 #include "tests/cuda_emu/ptx_launch.h"
 
 #include <alloca.h>
+#include <cxxabi.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 
@@ -25,6 +26,16 @@ static_assert(shared_gap(1) == simt::shared_guard(1) &&
 
 /// Frames are on the fiber's stack, which has 128 KiB.
 constexpr std::size_t kMaxStack = std::size_t{64} << 10;
+
+/// "t" of "_ZZN8selftest4kern12shared_loadsEPfiE1t".
+std::string variable_name(const std::string& symbol) {
+  int status = 0;
+  char* demangled = abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status);
+  std::string name = status == 0 ? demangled : symbol;
+  std::free(demangled);
+  const std::size_t last = name.rfind("::");
+  return last == std::string::npos ? name : name.substr(last + 2);
+}
 
 std::string file_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 
@@ -134,7 +145,7 @@ class PtxKernels::Body : public simt::KernelBody {
       : module_(module), entry_(entry), world_(module) {
     for (const std::int32_t number : entry.shared) {
       const Variable& variable = module.shared[static_cast<std::size_t>(number)];
-      regions_.push_back({variable.name, variable.offset, variable.bytes});
+      regions_.push_back({variable_name(variable.name), variable.offset, variable.bytes});
     }
     std::sort(regions_.begin(), regions_.end(),
               [](const auto& a, const auto& b) { return a.offset < b.offset; });
