@@ -56,7 +56,9 @@ StepMemory step_memory(const GptConfig& m, const OptimizerConfig& optimizer, std
   const Rule &main = optimizer.rule(optimizer.optimizer), &aux = optimizer.rule(optimizer.aux);
   for (const KindCount& k : parameter_counts(m)) {
     const Rule& rule = main.takes(k.kind) ? main : aux;
-    need.state += kItem * k.elements * static_cast<double>(rule.state_names().size());
+    // A lower bound: state of another shape than its parameter's is left out.
+    for (const StateSpec& spec : rule.state({.name = "", .kind = k.kind, .shape = {1, 1}}))
+      need.state += spec.shape ? 0 : kItem * k.elements;
   }
   const double c = n(m.n_embd), kv = n(m.kv_heads() * m.head_size());
   const double rows = n(batch) * n(m.block_size);
