@@ -187,7 +187,7 @@ int bench_command(std::span<const std::string> arguments) {
   if (bench.generate > 0)
     require_sampling_memory(config.model, true, "lower --n_embd, --n_layer or --block_size");
   else
-    require_step_memory(config.model, config.optimizer, run.batch);
+    require_step_memory(config.model, config.optimizer, run.batch, run.grad_accum);
   const Gpt model(config.model, run.seed);
 
   JsonObject result;

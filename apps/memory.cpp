@@ -50,8 +50,10 @@ double cache_memory(const GptConfig& m) {
   return kItem * n(m.n_layer) * n(m.block_size) * 2 * n(m.kv_heads() * m.head_size());
 }
 
-StepMemory step_memory(const GptConfig& m, const OptimizerConfig& optimizer, std::int64_t batch) {
+StepMemory step_memory(const GptConfig& m, const OptimizerConfig& optimizer, std::int64_t batch,
+                       std::int64_t grad_accum) {
   StepMemory need;
+  need.accumulates = grad_accum > 1;
   need.weights = need.gradients = weights_memory(m);
   const Rule &main = optimizer.rule(optimizer.optimizer), &aux = optimizer.rule(optimizer.aux);
   for (const KindCount& k : parameter_counts(m)) {
@@ -84,28 +86,27 @@ void require_memory(const std::string& what, std::span<const MemoryPart> parts,
 }
 
 void require_step_memory(const GptConfig& model, const OptimizerConfig& optimizer,
-                         std::int64_t batch) {
-  const StepMemory need = step_memory(model, optimizer, batch);
+                         std::int64_t batch, std::int64_t grad_accum) {
+  const StepMemory need = step_memory(model, optimizer, batch, grad_accum);
   const double limit = memory_limit().bytes;
+  const bool forward = need.after_forward() > need.after_backward();
   // What does not fit by itself must shrink; where only the sum is too large, either helps.
   std::vector<std::string> options;
-  if (need.model() > limit || need.activations <= limit) {
+  if (need.after_backward() > limit || need.activations <= limit) {
     options.emplace_back("--n_embd");
     options.emplace_back("--n_layer");
   }
-  if (need.activations > limit || need.model() <= limit) {
+  if (need.activations > limit || (forward && need.after_backward() <= limit)) {
     options.emplace_back("--block_size");
     options.emplace_back("--batch (with a larger --grad_accum, an update sees as much text)");
   }
   std::string advice = "lower ";
   for (std::size_t i = 0; i < options.size(); ++i)
     advice += (i == 0 ? "" : i + 1 == options.size() ? " or " : ", ") + options[i];
-  require_memory("a training step",
-                 std::vector<MemoryPart>{{"weights", need.weights},
-                                         {"gradients", need.gradients},
-                                         {"optimizer state", need.state},
-                                         {"activations", need.activations}},
-                 advice);
+  std::vector<MemoryPart> parts{{"weights", need.weights}, {"optimizer state", need.state}};
+  if (!forward || need.accumulates) parts.push_back({"gradients", need.gradients});
+  if (forward) parts.push_back({"activations", need.activations});
+  require_memory("a training step", parts, advice);
 }
 
 void require_sampling_memory(const GptConfig& model, bool cache, const std::string& advice) {

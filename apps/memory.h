@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -18,15 +19,20 @@ struct MemoryPart {
   double bytes = 0;
 };
 
-/// What is live at the end of a forward pass of training, from the second step on. The peak lies a
-/// little above: a few gradients of activations, and what kernels need beside their tensors.
+/// What is live in a training step at the end of its last forward pass and at the end of backward,
+/// by when gradients have taken the place of activations. The peak lies a little above: a few
+/// gradients of activations, and what kernels need beside their tensors.
 struct StepMemory {
   double weights = 0, gradients = 0, state = 0, activations = 0;
-  double model() const { return weights + gradients + state; }
-  double total() const { return model() + activations; }
+  bool accumulates = false;  ///< gradients of earlier micro-batches are live in a forward pass
+  double after_forward() const {
+    return weights + state + activations + (accumulates ? gradients : 0);
+  }
+  double after_backward() const { return weights + state + gradients; }
+  double total() const { return std::max(after_forward(), after_backward()); }
 };
-StepMemory step_memory(const GptConfig& model, const OptimizerConfig& optimizer,
-                       std::int64_t batch);
+StepMemory step_memory(const GptConfig& model, const OptimizerConfig& optimizer, std::int64_t batch,
+                       std::int64_t grad_accum);
 
 double weights_memory(const GptConfig& model);
 /// Keys and values of one full window.
@@ -39,7 +45,7 @@ void require_memory(const std::string& what, std::span<const MemoryPart> parts,
                     const std::string& advice);
 /// The same for a training step; the advice names the options that matter most.
 void require_step_memory(const GptConfig& model, const OptimizerConfig& optimizer,
-                         std::int64_t batch);
+                         std::int64_t batch, std::int64_t grad_accum);
 
 /// The same for writing text.
 void require_sampling_memory(const GptConfig& model, bool cache, const std::string& advice);

@@ -352,7 +352,7 @@ int train_command(std::span<const std::string> arguments) {
     display.warn("--vocab_size changes nothing: the data have a vocabulary of their own");
   check_block_size(corpus, plan.config.model.block_size);
   plan.config.model.vocab_size = corpus.vocab_size;
-  require_step_memory(plan.config.model, plan.config.optimizer, run.batch);
+  require_step_memory(plan.config.model, plan.config.optimizer, run.batch, run.grad_accum);
   const Gpt model(plan.config.model, run.seed);
   const std::string config = plan.config.text();
   Optimizer optimizer(model.parameters(), std::move(plan.config.optimizer));
