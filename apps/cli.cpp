@@ -245,7 +245,7 @@ std::optional<std::vector<Assignment>> parse_flags(const CommandSpec& spec,
     return std::nullopt;
   }
   for (const std::string& extra : app.remaining()) {
-    if (extra.rfind("-", 0) != 0)
+    if (!extra.starts_with('-'))
       throw ConfigError(
           fmt::format("'{}' was not expected here; see muonlab {} --help", extra, spec.name));
     const std::string name = extra.substr(0, extra.find('='));
@@ -257,6 +257,12 @@ std::optional<std::vector<Assignment>> parse_flags(const CommandSpec& spec,
 }
 
 std::vector<Assignment> parse_config(std::string_view text, const std::string& where) {
+  const auto is_control = [](char c) {
+    return std::iscntrl(static_cast<unsigned char>(c)) &&
+           !std::isspace(static_cast<unsigned char>(c));
+  };
+  if (std::any_of(text.begin(), text.end(), is_control))
+    throw ConfigError(fmt::format("{} is no text, so it is no configuration", where));
   std::vector<Assignment> assignments;
   std::string prefix;
   int number = 0;

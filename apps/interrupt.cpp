@@ -4,11 +4,17 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <initializer_list>
 #include <thread>
 
 namespace muonlab {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// `timeout` signals its child and then the group that the child is in: that is one interruption.
+constexpr std::chrono::milliseconds kSameMoment{50};
 
 std::atomic<bool> g_interrupted{false};
 
@@ -26,8 +32,14 @@ void catch_interrupts() {
   }
   ::pthread_sigmask(SIG_BLOCK, &watched, nullptr);
   std::thread([watched] {
-    for (int signal = 0;;)
-      if (::sigwait(&watched, &signal) == 0 && g_interrupted.exchange(true)) ::_exit(130);
+    Clock::time_point first;
+    for (int signal = 0;;) {
+      if (::sigwait(&watched, &signal) != 0) continue;
+      if (!g_interrupted.exchange(true))
+        first = Clock::now();
+      else if (Clock::now() - first > kSameMoment)
+        ::_exit(130);
+    }
   }).detach();
 }
 

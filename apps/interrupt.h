@@ -3,8 +3,8 @@
 namespace muonlab {
 
 /// From now on SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed terminal) are noted instead of ending
-/// the process at once; a second one ends it with exit code 130. Call it before any other thread
-/// starts: threads inherit that they do not take these signals.
+/// the process at once; one that comes later ends it with exit code 130. Call it before any other
+/// thread starts: threads inherit that they do not take these signals.
 void catch_interrupts();
 /// True if one has arrived.
 bool interrupted();

@@ -48,10 +48,12 @@ int dispatch(const std::vector<std::string>& arguments) {
     fmt::print("muonlab {}\n", MUONLAB_VERSION);
     return 0;
   }
-  if (first == "--help" || first == "-h" || first == "help") {
+  const bool help = first == "--help" || first == "-h" || first == "help";
+  if (help && arguments.size() == 1) {
     print_usage();
     return 0;
   }
+  if (help) return dispatch({arguments[1], "--help"});
   std::vector<std::string> names;
   for (const Command& command : kCommands) {
     if (command.name == first) return command.run(std::span(arguments).subspan(1));

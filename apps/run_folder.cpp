@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kStepPrefix = "step_", kSuffix = ".safetensors";
+constexpr std::string_view kStepPrefix = "step_";
 constexpr std::size_t kKept = 2;  // numbered checkpoints
 
 struct Column {
@@ -102,7 +102,7 @@ void remove_unfinished(const fs::path& folder) {
 }
 
 fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
-  return folder / kCheckpoints / fmt::format("{}{:08}{}", kStepPrefix, step, kSuffix);
+  return folder / kCheckpoints / fmt::format("{}{:08}{}", kStepPrefix, step, kCheckpointSuffix);
 }
 
 }  // namespace

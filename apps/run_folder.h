@@ -19,7 +19,8 @@ inline constexpr const char* kTokenizerFile = "tokenizer.json";
 inline constexpr const char* kManifestFile = "manifest.json";
 inline constexpr const char* kMetricsJson = "metrics.jsonl";
 inline constexpr const char* kMetricsCsv = "metrics.csv";
-inline constexpr const char* kCheckpoints = "checkpoints";          ///< the latest two and the best
+inline constexpr const char* kCheckpoints = "checkpoints";  ///< the latest two and the best
+inline constexpr const char* kCheckpointSuffix = ".safetensors";
 inline constexpr const char* kBestCheckpoint = "best.safetensors";  ///< weights only
 
 /// One line of the metrics; what was not measured at this step is empty.

@@ -97,8 +97,13 @@ std::string weights_sha256(std::vector<NamedTensor> tensors) {
 
 RunPath find_run(const std::filesystem::path& path) {
   std::error_code error;
-  if (std::filesystem::is_regular_file(path, error))
+  if (std::filesystem::is_regular_file(path, error)) {
+    if (path.extension() != kCheckpointSuffix)
+      throw IoError(
+          fmt::format("{} is no checkpoint: give a run folder, or a file *{} in its folder {}",
+                      path.string(), kCheckpointSuffix, kCheckpoints));
     return {std::filesystem::absolute(path).parent_path().parent_path(), path};
+  }
   if (!std::filesystem::is_directory(path, error))
     throw IoError(fmt::format("there is no run folder or checkpoint at {}", path.string()));
   const auto checkpoints = list_checkpoints(path);

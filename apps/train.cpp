@@ -89,7 +89,7 @@ void plan_resumed(const Call& call, std::span<const Assignment> flags, Plan& pla
     plan.folder = find_run(call.resume).folder;
   }
   if (!RunFolder::holds_run(plan.folder))
-    throw ConfigError(fmt::format("--resume: {} holds no run", plan.folder.string()));
+    throw ConfigError(fmt::format("--resume: there is no run in {}", plan.folder.string()));
   if (!call.out.empty() && !same_path(call.out, plan.folder))
     throw ConfigError(fmt::format("--resume goes on in {}; --out cannot name another folder",
                                   plan.folder.string()));
@@ -346,7 +346,9 @@ int train_command(std::span<const std::string> arguments) {
   const RunConfig& run = plan.config.run;
   if (run.threads > 0) cpu::set_threads(static_cast<int>(run.threads));
   if (plan.config.data.data.empty())
-    throw ConfigError("--data: name a folder with train.bin and val.bin or a file of tokens");
+    throw ConfigError(
+        "--data is needed, since this preset comes without text: a text file, a token file, or a "
+        "folder with train.bin and val.bin");
   const Corpus corpus = open_corpus(plan.config.data);
   if (corpus.tokenizer && find_assignment(flags, "vocab_size"))
     display.warn("--vocab_size changes nothing: the data have a vocabulary of their own");

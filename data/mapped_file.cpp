@@ -35,8 +35,12 @@ MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
   struct stat info {};
   if (::fstat(file.fd, &info) != 0) throw_errno("examine", path_);
   if (!S_ISREG(info.st_mode))
-    throw IoError(fmt::format("'{}' is not a file that can be mapped", path_));
-  if (info.st_size == 0) throw FormatError(fmt::format("'{}' is empty", path_));
+    throw IoError(fmt::format(
+        "'{}' is not a regular file: what comes from a pipe or a device must be saved to a "
+        "file first",
+        path_));
+  if (info.st_size == 0)
+    throw FormatError(fmt::format("'{}' is empty: it should hold text or tokens", path_));
   size_ = static_cast<std::size_t>(info.st_size);
   data_ = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.fd, 0);
   if (data_ == MAP_FAILED) throw_errno("map", path_);

@@ -186,9 +186,9 @@ std::vector<char32_t> vocabulary_of(const Pickle& pickle) {
 
 }  // namespace
 
-std::unique_ptr<CharTokenizer> read_nanogpt_meta(std::string_view bytes, const std::string& name) {
+std::unique_ptr<CharTokenizer> read_nanogpt_meta(std::string_view pickle, const std::string& name) {
   try {
-    return std::make_unique<CharTokenizer>(vocabulary_of(load(bytes)));
+    return std::make_unique<CharTokenizer>(vocabulary_of(load(pickle)));
   } catch (const NotUnderstood&) {
   } catch (const FormatError&) {  // a character twice, or none at all
   }

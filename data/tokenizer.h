@@ -26,7 +26,7 @@ class Tokenizer {
   virtual std::string to_json() const = 0;
 
   /// Throws: FormatError if the text is not exactly what some `to_json` writes.
-  static std::unique_ptr<Tokenizer> from_json(std::string_view json);
+  static std::unique_ptr<Tokenizer> from_json(std::string_view text);
 };
 
 /// One token per Unicode code point of a vocabulary, numbered in its order (nanoGPT: the sorted set

@@ -11,6 +11,7 @@ TEST_CASE("help, version, and what is wrong with a command line") {
     const std::string help = run_well({command, "--help"});
     CHECK(contains(help, "Usage: muonlab " + command));
     CHECK(run_well({command, "-h"}) == help);
+    CHECK(run_well({"help", command}) == help);
   }
   const std::string help = run_well({"train", "--help"});
   for (const std::string option :
@@ -142,6 +143,7 @@ TEST_CASE("a configuration file: sections, comments, quotes, and its errors by l
               {"'frobnicate'", "my.toml:1", "see muonlab train --help"});
   check_error(with("bias = maybe\n"), 2, {"my.toml:1", "--bias", "true or false"});
   check_error(with("data = \"open\n"), 2, {"my.toml:1", "quotes"});
+  check_error(with(std::string("steps = 3\n\0\x01", 12)), 2, {"my.toml is no text"});
   check_error(with("resume = x\n"), 2, {"'resume'"});
   check_error(run({"train", "--config", folder / "none.toml", "--out", folder / "never"}), 1,
               {"none.toml"});
@@ -273,5 +275,11 @@ TEST_CASE("info describes the machine, a run, and a checkpoint") {
   check_error(run({"info", folder / "nothing"}), 1, {"nothing"});
   check_error(run({"info", folder.path().string()}), 1, {"no checkpoint"});
   spill(folder / "notes.txt", "these are no tensors, whatever they may say");
-  check_error(run({"info", folder / "notes.txt"}), 1, {"notes.txt"});
+  check_error(run({"info", folder / "notes.txt"}), 1, {"notes.txt is no checkpoint", "run folder"});
+  spill(folder / "notes.safetensors", "these are no tensors, whatever they may say");
+  check_error(run({"info", folder / "notes.safetensors"}), 1, {"notes.safetensors"});
+  for (const std::string command : {"info", "sample", "eval"})
+    check_error(run({command, run_folder + "/config.toml"}), 1, {"config.toml is no checkpoint"});
+  check_error(run({"train", "--resume", run_folder + "/config.toml"}), 1,
+              {"config.toml is no checkpoint"});
 }

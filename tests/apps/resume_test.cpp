@@ -162,6 +162,23 @@ TEST_CASE("a second Ctrl-C ends at once and loses nothing that was saved") {
   CHECK(fs::is_empty(run_folder + "/checkpoints"));
 }
 
+TEST_CASE("a signal that comes twice at once, as from `timeout`, is one interruption") {
+  for (int i = 0; i < 5; ++i) {
+    const TempFolder folder;
+    const std::string run_folder = folder / "run";
+    // A step of many micro-batches, so that the second signal arrives before the first is obeyed.
+    Program program(train(run_folder, 1000, {"--grad_accum", "2000"}));
+    REQUIRE(program.wait_until([&] { return fs::exists(run_folder + "/config.toml"); }));
+    program.send(SIGINT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    program.send(SIGINT);
+    const Outcome outcome = program.wait();
+    CHECK(outcome.code == 130);
+    CHECK(contains(outcome.out, "everything is saved"));
+    CHECK(!fs::is_empty(run_folder + "/checkpoints"));
+  }
+}
+
 TEST_CASE("a finished run takes more steps; its schedule stays as it was") {
   const TempFolder folder;
   const std::string short_run = folder / "short", long_run = folder / "long";
@@ -188,7 +205,7 @@ TEST_CASE("what a run cannot change on the way is refused, all at once") {
   check_error(run({"train", "--resume", run_folder, "--preset", "shakespeare-cpu"}), 2, {"preset"});
   check_error(run({"train", "--resume", run_folder, "--out", folder / "other"}), 2, {"--out"});
   check_error(run({"train", "--resume", run_folder, "--force"}), 2, {"--force"});
-  check_error(run({"train", "--resume", folder / "nothing"}), 2, {"holds no run"});
+  check_error(run({"train", "--resume", folder / "nothing"}), 2, {"there is no run in"});
   CHECK(field(run_well({"info", run_folder, "--json"}), "step") == "4");
 }
 
