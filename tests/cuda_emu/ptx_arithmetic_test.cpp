@@ -511,6 +511,7 @@ TEST_CASE("ptx setp knows all comparisons") {
       {"setp.gtu.f16 %p0, %h1, %h2;", {0x7fff, 0x3c00}, 1},
       {"setp.lt.f16x2 %p0|%p1, %r1, %r2;", {0x3c000000, 0x00003c00}, 1},
       {"setp.lt.f16x2 %p1|%p0, %r1, %r2;", {0x3c000000, 0x00003c00}, 0},
+      {"setp.lt.f16x2 %p1|%p0, %r1, %r2;", {0x00003c00, 0x3c000000}, 1},
       {"setp.lt.and.s32 %p0, %r1, %r2, %p3;", {1, 2, 1}, 1},
       {"setp.lt.and.s32 %p0, %r1, %r2, %p3;", {1, 2, 0}, 0},
       {"setp.lt.and.s32 %p0, %r1, %r2, !%p3;", {1, 2, 0}, 1},

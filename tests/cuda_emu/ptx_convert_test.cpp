@@ -168,6 +168,7 @@ TEST_CASE("ptx cvt between floating point types") {
       {"cvt.rn.tf32.f32 %r0, %r1;", {f(1 + 0x1p-11f)}, f(1)},
       {"cvt.rna.tf32.f32 %r0, %r1;", {f(-1 - 0x1p-12f)}, f(-1)},
       {"cvt.rn.relu.tf32.f32 %r0, %r1;", {f(-1)}, 0},
+      {"cvt.rn.relu.tf32.f32 %r0, %r1;", {f(1.5f)}, f(1.5f)},
   });
 }
 
