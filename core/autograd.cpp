@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "core/backend.h"
 #include "core/error.h"
+#include "core/math.h"
 
 namespace muonlab {
 namespace {
@@ -44,8 +44,7 @@ void GradSink::give(const Tensor& gradient) {
     return;
   }
   Target t = open(gradient);
-  backend_of(gradient.device())
-      .map({.map = Map::axpby, .d = t.dst, .a = gradient, .s0 = 1, .s1 = t.beta});
+  math::axpby(t.dst, 1, gradient, t.beta);
 }
 
 void Tape::backward(const Var& loss, double seed) {

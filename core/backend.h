@@ -6,6 +6,7 @@
 #include <span>
 
 #include "core/allocator.h"
+#include "core/elementwise.h"
 #include "core/tensor.h"
 
 namespace muonlab {
@@ -128,21 +129,11 @@ struct DropoutArgs {
   std::uint64_t stream = 0;  ///< tells steps and places in the model apart
 };
 
-/// Elementwise functions of tensors of one shape; d is the destination, s0..s2 the scalars.
-enum class Map : std::uint8_t {
-  axpby,        ///< d = s0 a + s1 d            (s1 = 0 does not read d)
-  add,          ///< d = s0 a + s1 b
-  mul,          ///< d = a b + s0 d             (s0 = 0 does not read d)
-  lerp,         ///< d = d + s0 (a - d)
-  lerp_square,  ///< d = d + s0 (a a - d)
-  adam,         ///< d = s0 a / (s1 sqrt(b) + s2)
-  apply,        ///< d = d - s0 (a + s1 d): one optimizer update with decoupled decay
-};
-/// d may be a or b.
-struct MapArgs {
-  Map map = Map::axpby;
-  Tensor d{}, a{}, b{};
-  double s0 = 0, s1 = 0, s2 = 0;
+/// Runs `program` (core/elementwise.h) over every row. All columns of all rows have one floating
+/// dtype; the columns of a row have one shape and do not overlap.
+struct ElementwiseArgs {
+  const ElementProgram& program;
+  std::span<const ElementRow> rows;
 };
 
 /// What one device must be able to do.
@@ -181,9 +172,10 @@ class Backend {
   virtual void cross_entropy(const CrossEntropyArgs&) = 0;
   virtual void cross_entropy_backward(const CrossEntropyBackwardArgs&) = 0;
   virtual void dropout(const DropoutArgs&) = 0;
-  virtual void map(const MapArgs&) = 0;
-  /// Sum of the squares of all elements, accumulated in f64, in an order fixed by the sizes.
-  virtual double sum_squares(const Tensor& x) = 0;
+  virtual void elementwise(const ElementwiseArgs&) = 0;
+  /// sums[i] = sum of the squares of the elements of x[i], accumulated in f64, in an order fixed by
+  /// the sizes.
+  virtual void sum_squares(std::span<const Tensor> x, std::span<double> sums) = 0;
   /// Sum of all elements, likewise.
   virtual double sum(const Tensor& x) = 0;
 

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <utility>
 
 #include "core/backend.h"
 #include "core/error.h"
@@ -51,50 +53,97 @@ bool overlap(const Tensor& x, const Tensor& y) {
 
 }  // namespace
 
+void elementwise(const ElementProgram& program, std::span<const ElementRow> rows) {
+  const Tensor* first = nullptr;
+  for (const ElementRow& row : rows) {
+    if (row.columns.size() < static_cast<std::size_t>(program.columns) ||
+        row.scalars.size() < static_cast<std::size_t>(program.scalars))
+      throw ShapeError(
+          fmt::format("[elementwise] the program has {} columns and {} scalars; got {} and {}",
+                      program.columns, program.scalars, row.columns.size(), row.scalars.size()));
+    for (std::size_t k = 0; k < static_cast<std::size_t>(program.columns); ++k) {
+      const Tensor& column = row.columns[k];
+      if (!first) {
+        check_floating("elementwise", {"the first column", column});
+        first = &column;
+      }
+      check_same_kind("elementwise", {"every column", column}, {"the first", *first});
+      check_alike("elementwise", {"every column", column},
+                  {"the first of its row", row.columns[0]});
+      for (std::size_t other = 0; other < k; ++other)
+        if (overlap(column, row.columns[other]))
+          throw ShapeError("[elementwise] the columns of a row must not overlap");
+    }
+  }
+  if (first) backend_of(first->device()).elementwise({program, rows});
+}
+
+namespace {
+
+/// The columns of one row, each tensor once however often it is named.
+class Columns {
+ public:
+  /// The lane of a tensor that was checked to have the shape of the others.
+  Lane lane(const Tensor& t) { return program_.column(index(t)); }
+  void assign(const Tensor& d, Lane value) {
+    program_.store(index(d), value);
+    const ElementRow row{std::move(columns_)};
+    backend_of(d.device()).elementwise({program_.program(), {&row, 1}});
+  }
+
+ private:
+  int index(const Tensor& t) {
+    const auto at = std::find_if(columns_.begin(), columns_.end(),
+                                 [&](const Tensor& c) { return c.raw() == t.raw(); });
+    const auto k = static_cast<int>(at - columns_.begin());
+    if (at == columns_.end()) columns_.push_back(t);
+    return k;
+  }
+
+  ElementwiseBuilder program_;
+  std::vector<Tensor> columns_;
+};
+
+}  // namespace
+
 void axpby(Tensor& d, double a, const Tensor& x, double b) {
   check_floating("axpby", {"d", d});
   check_alike("axpby", {"x", x}, {"d", d});
-  backend_of(d.device()).map({.map = Map::axpby, .d = d, .a = x, .b = {}, .s0 = a, .s1 = b});
+  Columns columns;
+  Lane value = a * columns.lane(x);
+  if (b != 0) value = value + b * columns.lane(d);
+  columns.assign(d, value);
 }
 
 void add(Tensor& d, double a, const Tensor& x, double b, const Tensor& y) {
   check_floating("add", {"d", d});
   check_alike("add", {"x", x}, {"d", d});
   check_alike("add", {"y", y}, {"d", d});
-  backend_of(d.device()).map({.map = Map::add, .d = d, .a = x, .b = y, .s0 = a, .s1 = b});
+  Columns columns;
+  const Lane lx = columns.lane(x);
+  columns.assign(d, a * lx + b * columns.lane(y));
 }
 
 void mul(Tensor& d, const Tensor& x, const Tensor& y, double s) {
   check_floating("mul", {"d", d});
   check_alike("mul", {"x", x}, {"d", d});
   check_alike("mul", {"y", y}, {"d", d});
-  backend_of(d.device()).map({.map = Map::mul, .d = d, .a = x, .b = y, .s0 = s});
+  Columns columns;
+  const Lane lx = columns.lane(x);
+  Lane value = lx * columns.lane(y);
+  if (s != 0) value = value + s * columns.lane(d);
+  columns.assign(d, value);
 }
 
-void lerp(Tensor& d, const Tensor& x, double w) {
-  check_floating("lerp", {"d", d});
-  check_alike("lerp", {"x", x}, {"d", d});
-  backend_of(d.device()).map({.map = Map::lerp, .d = d, .a = x, .b = {}, .s0 = w});
-}
-
-void lerp_square(Tensor& d, const Tensor& x, double w) {
-  check_floating("lerp_square", {"d", d});
-  check_alike("lerp_square", {"x", x}, {"d", d});
-  backend_of(d.device()).map({.map = Map::lerp_square, .d = d, .a = x, .b = {}, .s0 = w});
-}
-
-void adam_ratio(Tensor& d, double a, const Tensor& m, double b, const Tensor& v, double eps) {
-  check_floating("adam_ratio", {"d", d});
-  check_alike("adam_ratio", {"m", m}, {"d", d});
-  check_alike("adam_ratio", {"v", v}, {"d", d});
-  backend_of(d.device())
-      .map({.map = Map::adam, .d = d, .a = m, .b = v, .s0 = a, .s1 = b, .s2 = eps});
-}
-
-void apply_update(Tensor& w, const Tensor& u, double lr, double decay) {
-  check_floating("apply_update", {"w", w});
-  check_alike("apply_update", {"u", u}, {"w", w});
-  backend_of(w.device()).map({.map = Map::apply, .d = w, .a = u, .b = {}, .s0 = lr, .s1 = decay});
+void scale(std::span<const Tensor> d, std::span<const Tensor> x, std::span<const double> factors) {
+  if (d.size() != x.size() || d.size() != factors.size())
+    throw ShapeError(fmt::format("[scale] as many d, x and factors are needed; got {}, {} and {}",
+                                 d.size(), x.size(), factors.size()));
+  ElementwiseBuilder program;
+  program.store(0, program.scalar(0) * program.column(1));
+  std::vector<ElementRow> rows;
+  for (std::size_t i = 0; i < d.size(); ++i) rows.push_back({{d[i], x[i]}, {factors[i]}});
+  elementwise(program.program(), rows);
 }
 
 void gemm(Tensor& c, const Tensor& a, Op op_a, const Tensor& b, Op op_b, double alpha, double beta,
@@ -140,21 +189,27 @@ double sum(const Tensor& x) {
   return backend_of(x.device()).sum(x);
 }
 
-double sum_squares(const Tensor& x) {
-  check_floating("sum_squares", {"x", x});
-  return backend_of(x.device()).sum_squares(x);
+double sum_squares(const Tensor& x) { return sum_squares({&x, 1})[0]; }
+
+std::vector<double> sum_squares(std::span<const Tensor> x) {
+  std::vector<double> sums(x.size());
+  if (x.empty()) return sums;
+  check_floating("sum_squares", {"x", x[0]});
+  for (const Tensor& t : x) check_same_kind("sum_squares", {"every x", t}, {"the first", x[0]});
+  backend_of(x[0].device()).sum_squares(x, sums);
+  return sums;
 }
 
 double norm(const Tensor& x) {
   check_floating("norm", {"x", x});
-  return std::sqrt(backend_of(x.device()).sum_squares(x));
+  return std::sqrt(sum_squares(x));
 }
 
 double rms(const Tensor& x) {
   check_floating("rms", {"x", x});
   if (x.numel() == 0)
     throw ShapeError(fmt::format("[rms] x must have an element; got {}", x.shape().str()));
-  return std::sqrt(backend_of(x.device()).sum_squares(x) / static_cast<double>(x.numel()));
+  return std::sqrt(sum_squares(x) / static_cast<double>(x.numel()));
 }
 
 }  // namespace muonlab::math

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
+#include "core/elementwise.h"
 #include "core/tensor.h"
 
 // Eager functions on tensors, without gradients: what optimizers are written in. Every argument is
@@ -15,14 +17,13 @@ void axpby(Tensor& d, double a, const Tensor& x, double b);
 void add(Tensor& d, double a, const Tensor& x, double b, const Tensor& y);
 /// d = x y + s d, elementwise. s = 0 does not read d.
 void mul(Tensor& d, const Tensor& x, const Tensor& y, double s = 0);
-/// d = d + w (x - d): an exponential moving average with weight w for the newest value.
-void lerp(Tensor& d, const Tensor& x, double w);
-/// d = d + w (x^2 - d)
-void lerp_square(Tensor& d, const Tensor& x, double w);
-/// d = a m / (b sqrt(v) + eps), elementwise.
-void adam_ratio(Tensor& d, double a, const Tensor& m, double b, const Tensor& v, double eps);
-/// w = w - lr (u + decay w)
-void apply_update(Tensor& w, const Tensor& u, double lr, double decay);
+/// Runs a program over every row (core/elementwise.h); one pass for all. All columns of all rows
+/// have one floating dtype and one device; the columns of a row have one shape and do not overlap.
+/// Throws: ShapeError, DtypeError, DeviceError.
+void elementwise(const ElementProgram& program, std::span<const ElementRow> rows);
+
+/// d[i] = factors[i] x[i] for every i, in one pass. No d may overlap its x.
+void scale(std::span<const Tensor> d, std::span<const Tensor> x, std::span<const double> factors);
 
 /// How `gemm` reads an operand.
 enum class Op { plain, transposed };
@@ -34,6 +35,8 @@ void gemm(Tensor& c, const Tensor& a, Op op_a, const Tensor& b, Op op_b, double 
 /// Sum of x / of x^2 over all elements, in f64.
 double sum(const Tensor& x);
 double sum_squares(const Tensor& x);
+/// sum_squares of each, in one pass. All have one dtype and one device.
+std::vector<double> sum_squares(std::span<const Tensor> x);
 /// ||x||_F
 double norm(const Tensor& x);
 /// sqrt(mean x^2)

@@ -6,29 +6,21 @@
 #include <cmath>
 #include <utility>
 
-#include "core/backend.h"
 #include "core/error.h"
 #include "core/math.h"
 
 namespace muonlab {
 namespace {
 
-// Elements of an elementwise rule's slice. The five or so tensors of a slice stay in the core's own
-// cache from the first pass of the rule to the last; the cost of a call is spread over enough work.
-constexpr std::int64_t kSlice = 16384;
-// Slices in flight at most: enough to fill the memory bus.
-constexpr std::int64_t kLanes = 8;
 // Elements of parameters that a matrix rule is given at once: bounds the memory for their
 // directions and for what the rule needs beside them.
 constexpr std::int64_t kBatch = std::int64_t{1} << 21;
 
 Tensor like(const Tensor& t) { return Tensor::empty(t.shape(), t.dtype(), t.device()); }
 
-Tensor scaled(const Tensor& g, double factor) {
-  if (factor == 1) return g;
-  Tensor s = like(g);
-  math::axpby(s, factor, g, 0);
-  return s;
+/// w - lr (u + decay w)
+Lane updated(const Lane& w, const Lane& u, const Lane& lr, const Lane& decay) {
+  return w - lr * (u + decay * w);
 }
 
 }  // namespace
@@ -45,8 +37,9 @@ struct Optimizer::Group {
   double lr;  // peak
   std::vector<Member> members;
 
-  void step_slices(const StepInfo& info, double grad_factor);
-  void step_batches(const StepInfo& info, double grad_factor);
+  void step(const StepInfo& info, double grad_factor);
+  void step(const ElementwiseRule& r, const StepInfo& info, double grad_factor);
+  void step(const MatrixRule& r, const StepInfo& info, double grad_factor);
 };
 
 Optimizer::Optimizer(std::vector<Parameter> params, OptimizerConfig config)
@@ -72,14 +65,19 @@ StepReport Optimizer::step() {
   StepReport report;
   report.lr = rate * config_.lr;
 
-  double squares = 0;
+  std::vector<Tensor> gradients;
   for (const Parameter& p : params_) {
-    if (!p.grad().defined())
+    gradients.push_back(p.grad());
+    if (!gradients.back().defined())
       throw Error(fmt::format(
           "[optimizer] parameter '{}' has no gradient; run backward before step()", p.info.name));
-    const double square = math::sum_squares(p.grad());
-    if (!std::isfinite(square) && report.non_finite.empty()) report.non_finite = p.info.name;
-    squares += square;
+  }
+  double squares = 0;
+  const std::vector<double> of_each = math::sum_squares(gradients);
+  for (std::size_t i = 0; i < params_.size(); ++i) {
+    if (!std::isfinite(of_each[i]) && report.non_finite.empty())
+      report.non_finite = params_[i].info.name;
+    squares += of_each[i];
   }
   report.grad_norm = std::sqrt(squares);
   if (!std::isfinite(squares)) {
@@ -90,75 +88,59 @@ StepReport Optimizer::step() {
   const double grad_factor = clip > 0 ? std::min(1.0, clip / (report.grad_norm + 1e-6)) : 1;
 
   ++steps_done_;
-  for (Group& group : groups_) {
-    const StepInfo info{steps_done_, rate * group.lr};
-    if (group.rule->elementwise())
-      group.step_slices(info, grad_factor);
-    else
-      group.step_batches(info, grad_factor);
-  }
+  for (Group& group : groups_) group.step({steps_done_, rate * group.lr}, grad_factor);
   return report;
 }
 
-// All passes of the rule over one slice follow each other while it is in the cache. The slices do
-// not depend on the number of threads.
-void Optimizer::Group::step_slices(const StepInfo& info, double grad_factor) {
-  struct Slice {
-    std::size_t member;
-    std::int64_t begin, end;
-  };
-  std::vector<Slot> flat;
-  std::vector<Slice> slices;
-  for (const Member& m : members) {
-    const std::int64_t n = m.param->value().numel();
-    Slot s{&m.param->info, m.param->value().reshape({n}), m.param->grad().reshape({n}), {}, {}};
-    for (const Tensor& t : m.state) s.state.push_back(t.reshape({n}));
-    for (std::int64_t at = 0; at < n; at += kSlice)
-      slices.push_back({flat.size(), at, std::min(n, at + kSlice)});
-    flat.push_back(std::move(s));
-  }
-  if (slices.empty()) return;
-  // Each lane has scratch that exists before the loop: how much is allocated must not depend on
-  // which slices happen to run at the same time, nor on whether this step clips.
-  const auto count = static_cast<std::int64_t>(slices.size());
-  const std::int64_t lanes = std::min(kLanes, count);
-  const Tensor& like_w = flat[0].w;
-  const Tensor scratch = Tensor::empty({2 * lanes, kSlice}, like_w.dtype(), like_w.device());
-  backend_of(like_w.device()).for_each(lanes, [&](std::int64_t lane) {
-    for (std::int64_t i = lane; i < count; i += lanes) {
-      const auto& [member, begin, end] = slices[static_cast<std::size_t>(i)];
-      const auto scratch_row = [&, n = end - begin](std::int64_t row) {
-        return scratch.slice(row, row + 1).reshape({kSlice}).slice(0, n);
-      };
-      const Slot& whole = flat[member];
-      Slot s{whole.info, whole.w.slice(begin, end), whole.g.slice(begin, end), {}, {}};
-      if (grad_factor != 1) {
-        Tensor clipped = scratch_row(2 * lane);
-        math::axpby(clipped, grad_factor, s.g, 0);
-        s.g = clipped;
-      }
-      for (const Tensor& t : whole.state) s.state.push_back(t.slice(begin, end));
-      s.u = scratch_row(2 * lane + 1);
-      rule->direction(info, {&s, 1});
-      math::apply_update(s.w, s.u, info.lr, members[member].decay);
-    }
-  });
+void Optimizer::Group::step(const StepInfo& info, double grad_factor) {
+  if (const auto* elementwise = dynamic_cast<const ElementwiseRule*>(rule))
+    step(*elementwise, info, grad_factor);
+  else
+    step(dynamic_cast<const MatrixRule&>(*rule), info, grad_factor);
 }
 
-void Optimizer::Group::step_batches(const StepInfo& info, double grad_factor) {
+// One pass over everything: each number of w, g and the state is read and written once.
+void Optimizer::Group::step(const ElementwiseRule& r, const StepInfo& info, double grad_factor) {
+  enum : int { kW, kG, kState };
+  ElementwiseBuilder program;
+  const Lane decay = program.scalar(0);
+  Lanes p{program.column(kW), program.column(kG) * grad_factor, {}};
+  const auto states = static_cast<int>(members[0].state.size());
+  for (int k = 0; k < states; ++k) p.state.push_back(program.column(kState + k));
+  const Lane u = r.direction(info, p);
+  for (int k = 0; k < states; ++k) program.store(kState + k, p.state[static_cast<std::size_t>(k)]);
+  program.store(kW, updated(p.w, u, info.lr, decay));
+
+  std::vector<ElementRow> rows;
+  for (const Member& m : members) {
+    rows.push_back({{m.param->value(), m.param->grad()}, {m.decay}});
+    rows.back().columns.insert(rows.back().columns.end(), m.state.begin(), m.state.end());
+  }
+  math::elementwise(program.program(), rows);
+}
+
+void Optimizer::Group::step(const MatrixRule& r, const StepInfo& info, double grad_factor) {
+  enum : int { kW, kU };
+  ElementwiseBuilder apply;
+  apply.store(kW, updated(apply.column(kW), apply.column(kU), info.lr, apply.scalar(0)));
   for (auto first = members.begin(); first != members.end();) {
     std::vector<Slot> slots;
-    auto last = first;
+    std::vector<Tensor> given, clipped;
+    std::vector<ElementRow> rows;
     std::int64_t size = 0;
     do {
-      const Tensor& w = last->param->value();
-      slots.push_back(
-          {&last->param->info, w, scaled(last->param->grad(), grad_factor), last->state, like(w)});
+      const Member& m = *first++;
+      const Tensor& w = m.param->value();
+      given.push_back(m.param->grad());
+      clipped.push_back(grad_factor == 1 ? given.back() : like(w));
+      slots.push_back({&m.param->info, w, clipped.back(), m.state, like(w)});
+      rows.push_back({{w, slots.back().u}, {m.decay}});
       size += w.numel();
-      ++last;
-    } while (last != members.end() && size + last->param->value().numel() <= kBatch);
-    rule->direction(info, slots);
-    for (Slot& s : slots) math::apply_update(s.w, s.u, info.lr, (first++)->decay);
+    } while (first != members.end() && size + first->param->value().numel() <= kBatch);
+    if (grad_factor != 1)
+      math::scale(clipped, given, std::vector<double>(given.size(), grad_factor));
+    r.direction(info, slots);
+    math::elementwise(apply.program(), rows);
   }
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "core/elementwise.h"
 #include "core/options.h"
 #include "core/param.h"
 
@@ -17,9 +19,14 @@ struct StepInfo {
   double lr = 0;       ///< rate of this update, after the schedule
 };
 
-/// One parameter as a rule sees it. The gradient is that of the mean token loss, after global
-/// clipping. A rule reads w and g, updates `state`, and assigns u; the driver then applies
-/// w = w - lr (u + decay w). So no rule can forget the decay, flip a sign or overwrite a gradient.
+/// One element of a parameter as an elementwise rule sees it. The gradient is that of the mean
+/// token loss, after global clipping. A rule assigns new values to the state.
+struct Lanes {
+  const Lane w, g;
+  std::vector<Lane> state;  ///< in the order of Rule::state_names
+};
+
+/// One parameter as a matrix rule sees it. The rule reads w and g, updates `state`, and assigns u.
 struct Slot {
   const ParamInfo* info = nullptr;
   Tensor w, g;
@@ -27,7 +34,9 @@ struct Slot {
   Tensor u;                   ///< the direction, to be assigned; its elements are undefined before
 };
 
-/// An update rule: computes the direction u from the gradient and its own state.
+/// An update rule: computes the direction u from the gradient and its own state. The driver then
+/// applies w = w - lr (u + decay w), so no rule can forget the decay, flip a sign or overwrite a
+/// gradient. A rule is an ElementwiseRule or a MatrixRule.
 class Rule {
  public:
   virtual ~Rule() = default;
@@ -35,18 +44,32 @@ class Rule {
   virtual OptionTable options() = 0;
   /// Literal names of the state tensors, each of the parameter's shape, zero at the start.
   virtual std::vector<std::string> state_names() const = 0;
-  /// True if every element is computed from the same element of w, g and state alone. The driver
-  /// then hands the rule flat slices that fit in the cache, from several threads at once.
-  virtual bool elementwise() const { return true; }
   /// Whether the rule is made for this kind of parameter. What the main rule does not take goes to
   /// the auxiliary one.
   virtual bool takes(ParamKind) const { return true; }
   /// The parameter as this rule sees it, for the routing table: "3 x (128, 128)".
   /// Throws: ConfigError for a parameter that this rule cannot work on.
   virtual std::string seen_as(const ParamInfo& info) const { return info.shape.str(); }
+};
+
+/// Every element of u follows from the same element of w, g and state alone. The driver makes one
+/// program of it, with clipping, decay and the update itself, and runs it over all parameters in
+/// one pass.
+class ElementwiseRule : public Rule {
+ public:
+  virtual Lane direction(const StepInfo& step, Lanes& p) const = 0;
+};
+
+/// u follows from the whole of a parameter.
+class MatrixRule : public Rule {
+ public:
   /// Assigns u of every slot.
   virtual void direction(const StepInfo& step, std::span<Slot> slots) const = 0;
 };
+
+/// For the elementwise part of a matrix rule: assigns to u of every slot what f returns for its
+/// elements, and to the state what f assigned, in one pass.
+void for_elements(std::span<Slot> slots, const std::function<Lane(Lanes&)>& f);
 
 /// A rule by name ("adamw", "sgd", "muon"). Throws: ConfigError naming the nearest rule.
 std::unique_ptr<Rule> make_rule(const std::string& name);

@@ -33,8 +33,8 @@ class CpuBackend final : public Backend {
   void cross_entropy(const CrossEntropyArgs&) override;
   void cross_entropy_backward(const CrossEntropyBackwardArgs&) override;
   void dropout(const DropoutArgs&) override;
-  void map(const MapArgs&) override;
-  double sum_squares(const Tensor& x) override;
+  void elementwise(const ElementwiseArgs&) override;
+  void sum_squares(std::span<const Tensor> x, std::span<double> sums) override;
   double sum(const Tensor& x) override;
 };
 

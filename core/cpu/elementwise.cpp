@@ -1,155 +1,160 @@
-#include <algorithm>
+// A program runs tile by tile: each instruction over a whole tile before the next, so that what it
+// costs to look at an instruction is spread over a thousand elements, while a tile of every column
+// and temporary stays in the first-level cache.
+#include "core/elementwise.h"
+
+#include <array>
 #include <cmath>
 #include <vector>
 
-#include "core/cpu/activation.h"
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/parallel.h"
-#include "core/rng.h"
 
 namespace muonlab::cpu {
 namespace {
 
-constexpr std::int64_t kGrain = 16384;  // elements a chunk: some microseconds of work
+constexpr std::int64_t kTile = 1024;         // elements: 4 KiB a column
+constexpr std::int64_t kChunk = 16 * kTile;  // elements that a thread takes at once
 
-/// Calls body(i) for every element, in chunks.
-template <class F>
-void for_elements(std::int64_t n, const F& body) {
-  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-    for (std::int64_t i = begin; i < end; ++i) body(i);
-  });
+/// One operand over a tile: elements, or one number for all.
+template <class T>
+struct Values {
+  const T* elements;  ///< null: `number`
+  T number;
+};
+
+/// Calls g with a function that gives element i of the operand, so that the loop in g is compiled
+/// once for elements and once for a number.
+template <class T, class G>
+void with(const Values<T>& v, const G& g) {
+  if (v.elements)
+    g([p = v.elements](std::int64_t i) { return p[i]; });
+  else
+    g([x = v.number](std::int64_t) { return x; });
 }
 
-/// Sum of f(x[i]) in f64, chunk by chunk in a fixed order.
 template <class T, class F>
-double reduce(const T* x, std::int64_t n, const F& f) {
-  std::vector<double> partial(static_cast<std::size_t>(chunk_count(n, kGrain)));
-  parallel_for(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    double sum = 0;
-    const T* values = x;  // GCC gathers through a captured pointer, at a tenth of the speed
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = begin; i < end; ++i) sum += f(static_cast<double>(values[i]));
-    partial[static_cast<std::size_t>(begin / kGrain)] = sum;
+void loop(std::int64_t n, T* dst, const F& f) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < n; ++i) dst[i] = f(i);
+}
+
+template <class T, class F>
+void unary(std::int64_t n, T* dst, Values<T> a, F f) {
+  with(a, [&](auto at_a) { loop(n, dst, [=](std::int64_t i) { return f(at_a(i)); }); });
+}
+template <class T, class F>
+void binary(std::int64_t n, T* dst, Values<T> a, Values<T> b, F f) {
+  with(a, [&](auto at_a) {
+    with(b, [&](auto at_b) { loop(n, dst, [=](std::int64_t i) { return f(at_a(i), at_b(i)); }); });
   });
-  double total = 0;
-  for (double p : partial) total += p;
-  return total;
+}
+template <class T, class F>
+void ternary(std::int64_t n, T* dst, Values<T> a, Values<T> b, Values<T> c, F f) {
+  with(a, [&](auto at_a) {
+    with(b, [&](auto at_b) {
+      with(c, [&](auto at_c) {
+        loop(n, dst, [=](std::int64_t i) { return f(at_a(i), at_b(i), at_c(i)); });
+      });
+    });
+  });
 }
 
 template <class T>
-void map_typed(const MapArgs& m) {
-  Tensor out = m.d;
-  T* d = out.data<T>();
-  const T* a = m.a.data<T>();
-  const T* b = m.b.defined() ? m.b.data<T>() : nullptr;
-  const T s0 = static_cast<T>(m.s0), s1 = static_cast<T>(m.s1), s2 = static_cast<T>(m.s2);
-  const auto each = [&](const auto& f) {
-    for_elements(out.numel(), [&](std::int64_t i) { d[i] = f(i); });
-  };
-  switch (m.map) {
-    case Map::axpby:
-      if (s1 == T(0)) return each([=](std::int64_t i) { return s0 * a[i]; });
-      return each([=](std::int64_t i) { return s0 * a[i] + s1 * d[i]; });
-    case Map::add:
-      return each([=](std::int64_t i) { return s0 * a[i] + s1 * b[i]; });
-    case Map::mul:
-      if (s0 == T(0)) return each([=](std::int64_t i) { return a[i] * b[i]; });
-      return each([=](std::int64_t i) { return a[i] * b[i] + s0 * d[i]; });
-    case Map::lerp:
-      return each([=](std::int64_t i) { return d[i] + s0 * (a[i] - d[i]); });
-    case Map::lerp_square:
-      return each([=](std::int64_t i) { return d[i] + s0 * (a[i] * a[i] - d[i]); });
-    case Map::adam:
-      return each([=](std::int64_t i) { return s0 * a[i] / (s1 * std::sqrt(b[i]) + s2); });
-    case Map::apply:
-      return each([=](std::int64_t i) { return d[i] - s0 * (a[i] + s1 * d[i]); });
+void run(ElementOp op, std::int64_t n, T* dst, Values<T> a, Values<T> b, Values<T> c) {
+  switch (op) {
+    case ElementOp::copy:
+      return unary(n, dst, a, [](T x) { return x; });
+    case ElementOp::add:
+      return binary(n, dst, a, b, [](T x, T y) { return x + y; });
+    case ElementOp::sub:
+      return binary(n, dst, a, b, [](T x, T y) { return x - y; });
+    case ElementOp::mul:
+      return binary(n, dst, a, b, [](T x, T y) { return x * y; });
+    case ElementOp::div:
+      return binary(n, dst, a, b, [](T x, T y) { return x / y; });
+    case ElementOp::fma:
+      return ternary(n, dst, a, b, c, [](T x, T y, T z) { return x * y + z; });
+    case ElementOp::fnma:
+      return ternary(n, dst, a, b, c, [](T x, T y, T z) { return z - x * y; });
+    case ElementOp::lerp:
+      return ternary(n, dst, a, b, c, [](T x, T y, T z) { return x + z * (y - x); });
+    case ElementOp::min:
+      return binary(n, dst, a, b, [](T x, T y) { return x < y ? x : y; });
+    case ElementOp::max:
+      return binary(n, dst, a, b, [](T x, T y) { return x > y ? x : y; });
+    case ElementOp::sqrt:
+      return unary(n, dst, a, [](T x) { return std::sqrt(x); });
+    case ElementOp::abs:
+      return unary(n, dst, a, [](T x) { return std::fabs(x); });
+    case ElementOp::sign:
+      return unary(n, dst, a, [](T x) { return T(x > T(0)) - T(x < T(0)); });
+  }
+}
+
+/// A row as the kernel wants it, and where in it a chunk begins.
+template <class T>
+struct Chunk {
+  std::array<T*, ElementProgram::kMaxColumns> columns{};
+  const double* scalars;
+  std::int64_t size;
+};
+
+template <class T>
+void run_chunk(const ElementProgram& p, Chunk<T> chunk) {
+  alignas(64) std::array<T, ElementProgram::kMaxTemporaries * kTile> temporaries;
+  for (std::int64_t begin = 0; begin < chunk.size; begin += kTile) {
+    const std::int64_t n = std::min(kTile, chunk.size - begin);
+    const auto place = [&](Operand o) {
+      return o.kind == OperandKind::column ? chunk.columns[o.index] + begin
+                                           : temporaries.data() + o.index * kTile;
+    };
+    const auto values = [&](Operand o) -> Values<T> {
+      switch (o.kind) {
+        case OperandKind::scalar:
+          return {nullptr, static_cast<T>(chunk.scalars[o.index])};
+        case OperandKind::constant:
+          return {nullptr, static_cast<T>(p.constant[o.index])};
+        case OperandKind::none:
+          return {nullptr, T(0)};
+        default:
+          return {place(o), T(0)};
+      }
+    };
+    for (int i = 0; i < p.instructions; ++i) {
+      const ElementInstruction& in = p.code[static_cast<std::size_t>(i)];
+      run(in.op, n, place(in.dst), values(in.a), values(in.b), values(in.c));
+    }
   }
 }
 
 template <class T>
-void dropout_typed(const DropoutArgs& a) {
-  Tensor out = a.y;
-  const T* x = a.x.data<T>();
-  T* y = out.data<T>();
-  const std::int64_t n = out.numel();
-  const T keep = static_cast<T>(1 / (1 - a.p)), beta = static_cast<T>(a.beta);
-  const double threshold = a.p * 0x1p32;
-  const std::uint64_t key =
-      a.seed ^ (std::uint64_t{static_cast<std::uint32_t>(RngPurpose::dropout)} << 56);
-  parallel_for(chunk_count(n, 4), kGrain / 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t block = begin; block < end; ++block) {
-      const auto counter = static_cast<std::uint64_t>(block);
-      const auto words =
-          philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
-                  static_cast<std::uint32_t>(a.stream), static_cast<std::uint32_t>(a.stream >> 32)},
-                 {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
-      for (std::int64_t i = block * 4; i < std::min(n, block * 4 + 4); ++i) {
-        const T value = words[static_cast<std::size_t>(i % 4)] < threshold ? T(0) : keep * x[i];
-        y[i] = beta == T(0) ? value : value + beta * y[i];
+void run_program(const ElementProgram& p, std::span<const ElementRow> rows) {
+  std::vector<Chunk<T>> chunks;
+  for (const ElementRow& row : rows) {
+    Chunk<T> chunk{};
+    chunk.scalars = row.scalars.data();
+    const std::int64_t size = row.columns[0].numel();
+    for (std::int64_t begin = 0; begin < size; begin += kChunk) {
+      for (std::size_t k = 0; k < static_cast<std::size_t>(p.columns); ++k) {
+        Tensor column = row.columns[k];
+        chunk.columns[k] = column.data<T>() + begin;
       }
+      chunk.size = std::min(kChunk, size - begin);
+      chunks.push_back(chunk);
     }
+  }
+  parallel_for(static_cast<std::int64_t>(chunks.size()), 1, [&](std::int64_t i, std::int64_t) {
+    run_chunk(p, chunks[static_cast<std::size_t>(i)]);
   });
 }
 
 }  // namespace
 
-void CpuBackend::activation(const ActivationArgs& a) {
-  with_type(a.x, [&](auto zero) {
-    using T = decltype(zero);
-    Tensor out = a.y;
-    const T* x = a.x.data<T>();
-    T* y = out.data<T>();
-    parallel_for(out.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-      apply_activation(a.kind, end - begin, x + begin, y + begin);
-    });
-  });
-}
-
-void CpuBackend::activation_backward(const ActivationBackwardArgs& a) {
-  with_type(a.x, [&](auto zero) {
-    using T = decltype(zero);
-    Tensor dx_out = a.dx, y_out = a.y;
-    const T *x = a.x.data<T>(), *dy = a.dy.data<T>(), beta = static_cast<T>(a.beta);
-    T *dx = dx_out.data<T>(), *y = a.y.defined() ? y_out.data<T>() : nullptr;
-    with_activation<T>(a.kind, [&](auto act) {
-      if (y) {
-        for_elements(dx_out.numel(), [=](std::int64_t i) {
-          const Activated<T> at = act.at(x[i]);
-          y[i] = at.value;
-          dx[i] = dy[i] * at.slope + (beta == T(0) ? T(0) : beta * dx[i]);
-        });
-      } else {
-        for_elements(dx_out.numel(), [=](std::int64_t i) {
-          dx[i] = dy[i] * act.at(x[i]).slope + (beta == T(0) ? T(0) : beta * dx[i]);
-        });
-      }
-    });
-  });
-}
-
-void CpuBackend::dropout(const DropoutArgs& a) {
-  with_type(a.x, [&](auto zero) { dropout_typed<decltype(zero)>(a); });
-}
-
-void CpuBackend::map(const MapArgs& m) {
-  with_type(m.d, [&](auto zero) { map_typed<decltype(zero)>(m); });
-}
-
-double CpuBackend::sum_squares(const Tensor& x) {
-  double total = 0;
-  with_type(x, [&](auto zero) {
-    total = reduce(x.data<decltype(zero)>(), x.numel(), [](double v) { return v * v; });
-  });
-  return total;
-}
-
-double CpuBackend::sum(const Tensor& x) {
-  double total = 0;
-  with_type(x, [&](auto zero) {
-    total = reduce(x.data<decltype(zero)>(), x.numel(), [](double v) { return v; });
-  });
-  return total;
+void CpuBackend::elementwise(const ElementwiseArgs& a) {
+  if (a.rows.empty()) return;
+  with_type(a.rows[0].columns[0],
+            [&](auto zero) { run_program<decltype(zero)>(a.program, a.rows); });
 }
 
 }  // namespace muonlab::cpu

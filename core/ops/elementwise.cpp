@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/math.h"
 #include "core/ops/check.h"
 #include "core/profile.h"
 
@@ -15,7 +16,7 @@ struct AddOp {
   Tensor forward(const Tensor& a, const Tensor& b) {
     const ProfileScope profile("add");
     Tensor y = empty_like(a);
-    backend_of(a.device()).map({.map = Map::add, .d = y, .a = a, .b = b, .s0 = 1, .s1 = 1});
+    math::add(y, 1, a, 1, b);
     return y;
   }
   void backward(Tensor dy, std::span<GradSink, 2> in) {
@@ -32,7 +33,7 @@ struct MulOp {
     a = a_in;
     b = b_in;
     Tensor y = empty_like(a);
-    backend_of(a.device()).map({.map = Map::mul, .d = y, .a = a, .b = b});
+    math::mul(y, a, b);
     return y;
   }
   void backward(Tensor dy, std::span<GradSink, 2> in) {
@@ -40,7 +41,7 @@ struct MulOp {
     const auto write = [&](GradSink& sink, const Tensor& other) {
       if (!sink.wanted()) return;
       auto [dst, beta] = sink.open(other);
-      backend_of(dy.device()).map({.map = Map::mul, .d = dst, .a = dy, .b = other, .s0 = beta});
+      math::mul(dst, dy, other, beta);
     };
     write(in[0], b);
     write(in[1], a);
@@ -52,13 +53,13 @@ struct ScaleOp {
   Tensor forward(const Tensor& x) {
     const ProfileScope profile("scale");
     Tensor y = empty_like(x);
-    backend_of(x.device()).map({.map = Map::axpby, .d = y, .a = x, .s0 = factor});
+    math::axpby(y, factor, x, 0);
     return y;
   }
   void backward(Tensor dy, std::span<GradSink, 1> in) {
     const ProfileScope profile("scale");
     auto [dst, beta] = in[0].open(dy);
-    backend_of(dy.device()).map({.map = Map::axpby, .d = dst, .a = dy, .s0 = factor, .s1 = beta});
+    math::axpby(dst, factor, dy, beta);
   }
 };
 

@@ -2,16 +2,13 @@
 // regularization", algorithm 2 (the decay is the driver's):
 //   m = b1 m + (1 - b1) g        v = b2 v + (1 - b2) g^2
 //   u = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
-#include <cmath>
-
-#include "core/math.h"
 #include "optim/rule.h"
 #include "optim/steps/moments.h"
 
 namespace muonlab {
 namespace {
 
-class AdamW final : public Rule {
+class AdamW final : public ElementwiseRule {
  public:
   OptionTable options() override {
     return OptionBuilder()
@@ -25,14 +22,12 @@ class AdamW final : public Rule {
   }
   std::vector<std::string> state_names() const override { return {"m", "v"}; }
 
-  void direction(const StepInfo& step, std::span<Slot> slots) const override {
+  Lane direction(const StepInfo& step, Lanes& p) const override {
+    Lane &m = p.state[0], &v = p.state[1];
+    m = ema(m, p.g, beta1_);
+    v = ema(v, p.g * p.g, beta2_);
     const double c1 = bias_correction(beta1_, step.t), c2 = bias_correction(beta2_, step.t);
-    for (Slot& s : slots) {
-      Tensor &m = s.state[0], &v = s.state[1];
-      ema(m, s.g, beta1_);
-      ema_square(v, s.g, beta2_);
-      math::adam_ratio(s.u, 1 / c1, m, 1 / std::sqrt(c2), v, eps_);
-    }
+    return (m / c1) / (sqrt(v / c2) + eps_);
   }
 
  private:

@@ -3,7 +3,6 @@
 //   M = mu M + (1 - mu) G
 //   U = (1 - mu) G + mu M (Nesterov), or M
 //   u = s(rows, cols) O,  O = orthogonalise(U) by Newton-Schulz
-#include "core/math.h"
 #include "optim/rule.h"
 #include "optim/steps/matrix_view.h"
 #include "optim/steps/moments.h"
@@ -13,7 +12,7 @@
 namespace muonlab {
 namespace {
 
-class Muon final : public Rule {
+class Muon final : public MatrixRule {
  public:
   OptionTable options() override {
     return OptionBuilder()
@@ -30,26 +29,26 @@ class Muon final : public Rule {
         .table();
   }
   std::vector<std::string> state_names() const override { return {"momentum"}; }
-  bool elementwise() const override { return false; }
   bool takes(ParamKind kind) const override {
     return kind == ParamKind::matrix || kind == ParamKind::expert;
   }
   std::string seen_as(const ParamInfo& info) const override { return MatrixView(info).str(); }
 
   void direction(const StepInfo&, std::span<Slot> slots) const override {
+    for_elements(slots, [&](Lanes& p) {
+      Lane& m = p.state[0];
+      m = ema(m, p.g, momentum_);
+      return nesterov_ ? nesterov(m, p.g, momentum_) : m;
+    });
     std::vector<Tensor> matrices;
-    for (Slot& s : slots) {
-      Tensor& m = s.state[0];
-      ema(m, s.g, momentum_);
-      if (nesterov_)
-        nesterov(s.u, m, s.g, momentum_);
-      else
-        s.u.copy_from(m);
-      for (Tensor& block : MatrixView(*s.info).split(s.u)) matrices.push_back(std::move(block));
-    }
+    std::vector<double> scales;
+    for (const Slot& s : slots)
+      for (Tensor& block : MatrixView(*s.info).split(s.u)) {
+        scales.push_back(shape_scale(scale_, block.shape(), kappa_));
+        matrices.push_back(std::move(block));
+      }
     const std::vector<Quintic> steps(static_cast<std::size_t>(ns_steps_), kJordan);
-    newton_schulz(matrices, steps, eps_);
-    for (Tensor& o : matrices) math::axpby(o, shape_scale(scale_, o.shape(), kappa_), o, 0);
+    newton_schulz(matrices, steps, eps_, scales);
   }
 
  private:

@@ -2,13 +2,12 @@
 // Sutskever et al. 2013, "On the importance of initialization and momentum", as PyTorch writes it:
 //   b = mu b + g
 //   u = b, or g + mu b (Nesterov)
-#include "core/math.h"
 #include "optim/rule.h"
 
 namespace muonlab {
 namespace {
 
-class Sgd final : public Rule {
+class Sgd final : public ElementwiseRule {
  public:
   OptionTable options() override {
     return OptionBuilder()
@@ -19,15 +18,10 @@ class Sgd final : public Rule {
   }
   std::vector<std::string> state_names() const override { return {"momentum"}; }
 
-  void direction(const StepInfo&, std::span<Slot> slots) const override {
-    for (Slot& s : slots) {
-      Tensor& b = s.state[0];
-      math::axpby(b, 1, s.g, momentum_);
-      if (nesterov_)
-        math::add(s.u, 1, s.g, momentum_, b);
-      else
-        s.u.copy_from(b);
-    }
+  Lane direction(const StepInfo&, Lanes& p) const override {
+    Lane& b = p.state[0];
+    b = momentum_ * b + p.g;
+    return nesterov_ ? p.g + momentum_ * b : b;
   }
 
  private:

@@ -4,11 +4,11 @@
 #include "optim/steps/newton_schulz.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <utility>
 #include <vector>
 
-#include "core/backend.h"
 #include "core/math.h"
 
 namespace muonlab {
@@ -35,28 +35,38 @@ void iterate(Tensor& x, std::span<const Quintic> steps) {
   }
 }
 
+/// The matrices of a batch, as handles that share its storage.
+std::vector<Tensor> members(const Tensor& batch) {
+  const Shape& shape = batch.shape();
+  std::vector<Tensor> list;
+  for (std::int64_t i = 0; i < shape[0]; ++i)
+    list.push_back(batch.slice(i, i + 1).reshape({shape[1], shape[2]}));
+  return list;
+}
+
 }  // namespace
 
-void newton_schulz(std::span<Tensor> matrices, std::span<const Quintic> steps, double eps) {
-  std::map<std::pair<std::int64_t, std::int64_t>, std::vector<Tensor*>> by_shape;
-  for (Tensor& m : matrices) by_shape[{m.shape()[0], m.shape()[1]}].push_back(&m);
-
-  for (auto& entry : by_shape) {
-    const std::vector<Tensor*>& batch = entry.second;
-    const Tensor& first = *batch[0];
-    const Shape one = first.shape();
-    const auto n = static_cast<std::int64_t>(batch.size());
-    Tensor x = Tensor::empty({n, one[0], one[1]}, first.dtype(), first.device());
-    const auto member = [&](std::int64_t i) { return x.slice(i, i + 1).reshape(one); };
-    Backend& backend = backend_of(first.device());
-    backend.for_each(n, [&](std::int64_t i) {
-      const Tensor& g = *batch[static_cast<std::size_t>(i)];
-      Tensor normalised = member(i);
-      math::axpby(normalised, 1 / std::max(math::norm(g), eps), g, 0);
-    });
+void newton_schulz(std::span<const Tensor> matrices, std::span<const Quintic> steps, double eps,
+                   std::span<const double> factors) {
+  const std::vector<double> squares = math::sum_squares(matrices);
+  struct Batch {
+    std::vector<Tensor> given;
+    std::vector<double> inverse_norms, factors;
+  };
+  std::map<std::pair<std::int64_t, std::int64_t>, Batch> by_shape;
+  for (std::size_t i = 0; i < matrices.size(); ++i) {
+    Batch& batch = by_shape[{matrices[i].shape()[0], matrices[i].shape()[1]}];
+    batch.given.push_back(matrices[i]);
+    batch.inverse_norms.push_back(1 / std::max(std::sqrt(squares[i]), eps));
+    batch.factors.push_back(factors[i]);
+  }
+  for (const auto& [shape, batch] : by_shape) {
+    const auto& [rows, cols] = shape;
+    const auto n = static_cast<std::int64_t>(batch.given.size());
+    Tensor x = Tensor::empty({n, rows, cols}, batch.given[0].dtype(), batch.given[0].device());
+    math::scale(members(x), batch.given, batch.inverse_norms);
     iterate(x, steps);
-    backend.for_each(
-        n, [&](std::int64_t i) { batch[static_cast<std::size_t>(i)]->copy_from(member(i)); });
+    math::scale(batch.given, members(x), batch.factors);
   }
 }
 

@@ -59,25 +59,6 @@ TEST_CASE("math: elementwise functions") {
     math::mul(d, x, y, 3);
     CHECK(error(
               d, [&](std::size_t i) { return a[i] * b[i] + 3 * d0[i]; }, 3) < kRoundings);
-    d.copy_from(start);
-    math::lerp(d, x, 0.25);
-    CHECK(error(d, [&](std::size_t i) { return d0[i] + 0.25 * (a[i] - d0[i]); }) < kRoundings);
-    d.copy_from(start);
-    math::lerp_square(d, x, 0.25);
-    CHECK(error(d, [&](std::size_t i) { return d0[i] + 0.25 * (a[i] * a[i] - d0[i]); }) <
-          kRoundings);
-    d.copy_from(start);
-    math::apply_update(d, x, 0.125, 0.5);
-    CHECK(error(d, [&](std::size_t i) { return d0[i] - 0.125 * (a[i] + 0.5 * d0[i]); }) <
-          kRoundings);
-
-    Tensor v = y.clone();
-    math::mul(v, y, y);
-    d.copy_from(start);
-    math::adam_ratio(d, 2, x, 3, v, 1e-3);
-    // A small b makes a large ratio: the error is relative to it.
-    CHECK(error(d, [&](std::size_t i) { return 2 * a[i] / (3 * std::abs(b[i]) + 1e-3); }) <
-          2 * kRoundings);
   }
 }
 
@@ -105,6 +86,18 @@ TEST_CASE("math: the destination may be a source") {
   d.copy_from(x);
   math::axpby(d, 1, d, 1);
   CHECK(error(d, [&](std::size_t i) { return 2 * a[i]; }) < kRoundings);
+}
+
+TEST_CASE("math: scale takes many tensors, each with its factor") {
+  const std::vector<Tensor> x{random({kCount}, 1, DType::f64), random({3, 5}, 2, DType::f64)};
+  std::vector<Tensor> d{Tensor::empty({kCount}, DType::f64), Tensor::empty({3, 5}, DType::f64)};
+  const Values factors{2, -0.5};
+  math::scale(d, x, factors);
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    const Values a = x[k].to_vector();
+    CHECK(error(d[k], [&](std::size_t i) { return factors[k] * a[i]; }) < 1);
+  }
+  CHECK_THROWS_AS(math::scale(d, x, Values{1}), ShapeError);
 }
 
 TEST_CASE("math: gemm in every orientation") {
@@ -194,10 +187,6 @@ TEST_CASE("math: every argument is checked") {
   CHECK_THROWS_AS(math::axpby(d, 1, Tensor(), 1), ShapeError);
   CHECK_THROWS_AS(math::add(d, 1, good, 1, shape), ShapeError);
   CHECK_THROWS_AS(math::mul(d, shape, good), ShapeError);
-  CHECK_THROWS_AS(math::lerp(d, type, 0.5), DtypeError);
-  CHECK_THROWS_AS(math::lerp_square(d, shape, 0.5), ShapeError);
-  CHECK_THROWS_AS(math::adam_ratio(d, 1, good, 1, shape, 1e-8), ShapeError);
-  CHECK_THROWS_AS(math::apply_update(d, shape, 0.1, 0), ShapeError);
   CHECK_THROWS_AS(math::sum(ids), DtypeError);
   CHECK_THROWS_AS(math::norm(Tensor()), ShapeError);
   Tensor whole = ids.clone();

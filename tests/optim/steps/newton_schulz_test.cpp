@@ -12,6 +12,7 @@ using namespace muonlab::testing;
 namespace {
 
 constexpr double kEps = 1e-7;
+const Values kOne{1};
 
 std::vector<Quintic> jordan(int steps) {
   return std::vector<Quintic>(static_cast<std::size_t>(steps), kJordan);
@@ -19,7 +20,7 @@ std::vector<Quintic> jordan(int steps) {
 
 Matrix orth(const Matrix& g, int steps = 5, DType dtype = DType::f64) {
   Tensor x = tensor_of(g, dtype);
-  newton_schulz({&x, 1}, jordan(steps), kEps);
+  newton_schulz({&x, 1}, jordan(steps), kEps, kOne);
   return matrix_of(x.to_vector(), g.rows(), g.cols());
 }
 
@@ -101,9 +102,9 @@ TEST_CASE("a batch gives what a loop gives, whatever else is in it") {
     batch.push_back(tensor_of(gaussian_matrix(shapes[i].first, shapes[i].second, 10 + i), dtype));
     alone.push_back(batch.back().clone());
   }
-  newton_schulz(batch, jordan(5), kEps);
+  newton_schulz(batch, jordan(5), kEps, Values(batch.size(), 1));
   for (std::size_t i = 0; i < shapes.size(); ++i) {
-    newton_schulz({&alone[i], 1}, jordan(5), kEps);
+    newton_schulz({&alone[i], 1}, jordan(5), kEps, kOne);
     // Up to rounding: the tiles of a product may depend on how many there are in its batch.
     CHECK(largest_difference(batch[i].to_vector(), alone[i].to_vector()) <
           (dtype == DType::f64 ? 1e-13 : 1e-5));
@@ -117,7 +118,7 @@ TEST_CASE("Newton-Schulz gives the same bits on any number of threads") {
     std::vector<Tensor> batch{tensor_of(gaussian_matrix(200, 333, 20), DType::f32),
                               tensor_of(gaussian_matrix(200, 333, 21), DType::f32),
                               tensor_of(gaussian_matrix(333, 200, 22), DType::f32)};
-    newton_schulz(batch, jordan(5), kEps);
+    newton_schulz(batch, jordan(5), kEps, Values(batch.size(), 1));
     Values all;
     for (const Tensor& x : batch) {
       const Values v = x.to_vector();
