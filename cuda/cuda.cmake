@@ -32,10 +32,17 @@ foreach(architecture IN LISTS MUONLAB_CUDA_ARCHITECTURES)
   endif()
 endforeach()
 set(CMAKE_CUDA_ARCHITECTURES ${architectures})
+enable_language(CUDA)
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_EXTENSIONS OFF)
+# What CMake 3.25 does not know of nvcc 12 and newer: this option, and where its host compiler looks
+# for headers anyway (named again with -isystem, those are no longer found by #include_next).
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+endif()
+list(APPEND CMAKE_CUDA_IMPLICIT_INCLUDE_DIRECTORIES ${CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES})
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
-enable_language(CUDA)
 
 file(GLOB sources CONFIGURE_DEPENDS cuda/*.cu cuda/*.cpp)
 list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/cuda/register.cpp)

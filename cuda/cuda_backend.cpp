@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <exception>
+
 #include "core/error.h"
 #include "cuda/cublas.h"
 
@@ -43,6 +45,19 @@ void CudaBackend::copy_to_host(void* dst, const void* src, std::size_t bytes) {
   if (bytes == 0) return;
   MUONLAB_CUDA(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, stream_.get()));
   stream_.synchronize();
+}
+
+// Kernels are only queued by the host, so it goes through them alone.
+void CudaBackend::for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) {
+  std::exception_ptr first;
+  for (std::int64_t i = 0; i < n; ++i) {
+    try {
+      f(i);
+    } catch (...) {
+      if (!first) first = std::current_exception();
+    }
+  }
+  if (first) std::rethrow_exception(first);
 }
 
 float* f32(Tensor t) {

@@ -25,6 +25,7 @@ class CudaBackend final : public Backend {
   void copy_from_host(void* dst, const void* src, std::size_t bytes) override;
   void copy_to_host(void* dst, const void* src, std::size_t bytes) override;
   void fill(Tensor& dst, double value) override;
+  void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) override;
 
   void gemm(const GemmArgs&) override;
   void linear(const LinearArgs&) override;
