@@ -2,8 +2,8 @@
 // interprets the program for four elements a thread. Columns and temporaries are slots in shared
 // memory, a column of it for each thread; scalars and constants are the same for all threads of a
 // block.
+#include <algorithm>
 #include <cstddef>
-#include <cstring>
 #include <vector>
 
 #include "cuda/cuda_backend.h"
@@ -15,9 +15,10 @@ namespace kern {
 constexpr int kThreads = 128, kLanes = 4;
 constexpr std::int64_t kChunk = 4 * kThreads * kLanes;  // elements that a block computes
 
-constexpr int kUniforms = ElementProgram::kMaxConstants + ElementProgram::kMaxScalars + 1;
-/// The last uniform is zero: what an operand that is not there reads.
-constexpr int kZero = kUniforms - 1;
+/// What is the same for all threads of a block: constants, scalars, and a zero that stands for an
+/// operand that is not there.
+constexpr int kFirstScalar = ElementProgram::kMaxConstants;
+constexpr int kZero = kFirstScalar + ElementProgram::kMaxScalars;
 
 /// An operand is a slot, or a uniform if this bit is set.
 constexpr unsigned kUniformBit = 0x80;
@@ -27,7 +28,7 @@ using Instruction = std::uint64_t;
 
 struct Program {
   Instruction code[ElementProgram::kMaxInstructions];
-  float uniform[kUniforms];  // constants; then the row's scalars, which the kernel fills in
+  float constant[ElementProgram::kMaxConstants];
   std::int32_t instructions, columns;
   std::uint32_t reads, writes;  // columns, bit by bit
 };
@@ -73,35 +74,46 @@ __device__ __forceinline__ float apply(ElementOp op, float a, float b, float c) 
   return 0;
 }
 
+/// All threads of the block copy a struct to shared memory.
+template <class T>
+__device__ __forceinline__ void copy_words(T* to, const T* from) {
+  for (int i = static_cast<int>(threadIdx.x); i < int{sizeof(T) / 4}; i += kThreads)
+    reinterpret_cast<std::uint32_t*>(to)[i] = reinterpret_cast<const std::uint32_t*>(from)[i];
+}
+
 /// One block a chunk; dynamic shared memory: the slots.
 __global__ void __launch_bounds__(kThreads)
     elementwise(const Program* __restrict__ global_program, const Row* __restrict__ rows,
                 int row_count) {
   MUONLAB_SHARED(Program, program, );
-  Lanes* slots = dyn_smem<Lanes>() + threadIdx.x;
+  MUONLAB_SHARED(Row, row, );
+  MUONLAB_SHARED(float, uniform, [kZero + 1]);
+  const int thread = static_cast<int>(threadIdx.x);
+  Lanes* slots = dyn_smem<Lanes>() + thread;
   const std::int64_t chunk = blockIdx.x;
   // Rows that begin at or before this chunk; it belongs to the last of them.
   int begun = 0;
   for (int first = 0; first < row_count; first += kThreads) {
-    const int r = first + static_cast<int>(threadIdx.x);
+    const int r = first + thread;
     begun += __syncthreads_count(r < row_count && rows[r].first_chunk <= chunk);
   }
-  const Row& row = rows[begun - 1];
-  constexpr int kWords = sizeof(Program) / sizeof(std::uint32_t);
-  for (int i = static_cast<int>(threadIdx.x); i < kWords; i += kThreads)
-    reinterpret_cast<std::uint32_t*>(&program)[i] =
-        reinterpret_cast<const std::uint32_t*>(global_program)[i];
-  __syncthreads();
-  if (threadIdx.x < ElementProgram::kMaxScalars)
-    program.uniform[ElementProgram::kMaxConstants + threadIdx.x] = row.scalar[threadIdx.x];
+  copy_words(&program, global_program);
+  copy_words(&row, rows + begun - 1);
+  if (thread < kFirstScalar)
+    uniform[thread] = global_program->constant[thread];
+  else if (thread < kZero)
+    uniform[thread] = rows[begun - 1].scalar[thread - kFirstScalar];
+  else if (thread == kZero)
+    uniform[thread] = 0;
   __syncthreads();
 
   const auto fetch = [&](unsigned operand) {
     if ((operand & kUniformBit) == 0) return slots[operand * kThreads];
-    const float value = program.uniform[operand & ~kUniformBit];
+    const float value = uniform[operand & ~kUniformBit];
     return Lanes{{value, value, value, value}};
   };
-  const std::int64_t begin = (chunk - row.first_chunk) * kChunk + threadIdx.x;
+  const std::int64_t n = row.n;
+  const std::int64_t begin = (chunk - row.first_chunk) * kChunk + thread;
   for (int step = 0; step < kChunk / (kThreads * kLanes); ++step) {
     // Neighbouring threads have neighbouring elements, so that no column needs to be aligned.
     const std::int64_t first = begin + step * (kThreads * kLanes);
@@ -112,7 +124,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int k = 0; k < kLanes; ++k) {
         const std::int64_t i = first + k * kThreads;
-        value.v[k] = i < row.n ? x[i] : 0.0f;
+        value.v[k] = i < n ? x[i] : 0.0f;
       }
       slots[column * kThreads] = value;
     }
@@ -133,7 +145,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int k = 0; k < kLanes; ++k) {
         const std::int64_t i = first + k * kThreads;
-        if (i < row.n) x[i] = value.v[k];
+        if (i < n) x[i] = value.v[k];
       }
     }
   }
@@ -153,7 +165,7 @@ kern::Program translate(const ElementProgram& p) {
       case OperandKind::constant:
         return kern::kUniformBit | o.index;
       case OperandKind::scalar:
-        return kern::kUniformBit | static_cast<unsigned>(ElementProgram::kMaxConstants + o.index);
+        return kern::kUniformBit | static_cast<unsigned>(kern::kFirstScalar + o.index);
       case OperandKind::none:
         break;
     }
@@ -170,7 +182,7 @@ kern::Program translate(const ElementProgram& p) {
                   place(in.b) << 24 | place(in.c) << 32;
   }
   for (int i = 0; i < p.constants; ++i)
-    out.uniform[i] = static_cast<float>(p.constant[static_cast<std::size_t>(i)]);
+    out.constant[i] = static_cast<float>(p.constant[static_cast<std::size_t>(i)]);
   return out;
 }
 
@@ -197,8 +209,12 @@ void CudaBackend::elementwise(const ElementwiseArgs& args) {
   const std::size_t row_bytes = rows.size() * sizeof(kern::Row);
   std::vector<std::byte> table(sizeof(Header) + row_bytes);
   const Header header{translate(args.program)};
-  std::memcpy(table.data(), &header, sizeof header);
-  std::memcpy(table.data() + sizeof header, rows.data(), row_bytes);
+  const auto put = [&](std::size_t at, const void* from, std::size_t bytes) {
+    std::copy_n(static_cast<const std::byte*>(from), bytes,
+                table.begin() + static_cast<std::ptrdiff_t>(at));
+  };
+  put(0, &header, sizeof header);
+  put(sizeof header, rows.data(), row_bytes);
   const Scratch device(allocator(), table.size());
   copy_from_host(device.as<void>(), table.data(), table.size());
   const int slots = args.program.columns + args.program.temporaries;
