@@ -1,6 +1,6 @@
 // A program runs tile by tile: each instruction over a whole tile before the next, so that what it
-// costs to look at an instruction is spread over a thousand elements, while a tile of every column
-// and temporary stays in the first-level cache.
+// costs to look at an instruction is spread over some hundred elements, while a tile of every
+// column and temporary stays in the first-level cache.
 #include "core/elementwise.h"
 
 #include <array>
@@ -13,8 +13,8 @@
 namespace muonlab::cpu {
 namespace {
 
-constexpr std::int64_t kTile = 1024;         // elements: 4 KiB a column
-constexpr std::int64_t kChunk = 16 * kTile;  // elements that a thread takes at once
+constexpr std::int64_t kTile = 256;     // elements: all streams of memory flow at once
+constexpr std::int64_t kChunk = 16384;  // elements that a thread takes at once
 
 /// One operand over a tile: elements, or one number for all.
 template <class T>
