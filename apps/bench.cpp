@@ -45,8 +45,8 @@ OptionTable options(BenchConfig& c) {
 
 /// The options of a run that a benchmark on random tokens heeds.
 std::vector<OptionGroup> heeded(std::vector<OptionGroup> groups) {
-  constexpr std::array<std::string_view, 6> kRun{"preset",     "steps", "batch",
-                                                 "grad_accum", "seed",  "threads"};
+  constexpr std::array<std::string_view, 7> kRun{"preset", "steps",   "batch", "grad_accum",
+                                                 "seed",   "threads", "device"};
   std::vector<OptionGroup> kept;
   for (OptionGroup& group : groups) {
     if (group.title == "Data") continue;
@@ -122,7 +122,7 @@ StepTimes time_steps(const Gpt& model, const RunConfig& run, OptimizerConfig opt
   StepTimes times;
   times.startup_s = process_age();
 
-  const Allocator& allocator = backend_of(Device{}).allocator();
+  const Allocator& allocator = backend_of(model.device()).allocator();
   const std::int64_t warmup = std::min(kWarmup, run.steps);
   std::vector<double> steps, updates;
   for (std::int64_t i = 0; i < warmup + run.steps; ++i) {
@@ -183,12 +183,13 @@ int bench_command(std::span<const std::string> arguments) {
   if (run.threads > 0) cpu::set_threads(static_cast<int>(run.threads));
   config.model.vocab_size =
       bench.vocab_size ? bench.vocab_size : find_preset(run.preset).vocab_size;
-  const Gpt model(config.model, run.seed);
+  const Gpt model(config.model, run.seed, DType::f32, parse_device(run.device));
 
   JsonObject result;
   result.add("preset", run.preset)
       .add("optimizer", config.optimizer.optimizer)
       .add("precision", "highest")
+      .add("device", model.device().str())
       .add("threads", cpu::threads());
   if (bench.generate > 0) {
     const double speed = time_generation(model, bench.generate, run.seed);

@@ -16,6 +16,7 @@ struct EvalConfig {
   std::string run;
   std::string split = "val";
   std::int64_t threads = 0;
+  std::string device = "auto";
   bool json = false;
 };
 
@@ -24,6 +25,8 @@ OptionTable options(EvalConfig& c) {
       .text("run", c.run, "run folder, or a checkpoint in it")
       .choice("split", c.split, {"val", "train"}, "which part of the data")
       .integer("threads", c.threads, {0, 1024}, "threads; 0: the cores of the machine")
+      .choice("device", c.device, {"cpu", "cuda", "auto"},
+              "where to compute; auto: on a GPU where there is one")
       .boolean("json", c.json, "the result as one JSON object")
       .table();
 }
@@ -44,7 +47,7 @@ int eval_command(std::span<const std::string> arguments) {
   if (config.run.empty()) throw ConfigError("which run? Give a run folder: muonlab eval RUN");
   if (config.threads > 0) cpu::set_threads(static_cast<int>(config.threads));
 
-  const auto run = load_run(config.run);
+  const auto run = load_run(config.run, parse_device(config.device));
   const Corpus corpus = open_corpus(run->config.data);
   if (corpus.sha256 != run->state.corpus_sha256)
     throw FormatError(fmt::format(

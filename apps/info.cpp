@@ -3,6 +3,8 @@
 
 #include <map>
 #include <memory>
+#include <string_view>
+#include <utility>
 
 #include "apps/cli.h"
 #include "apps/commands.h"
@@ -12,6 +14,7 @@
 #include "apps/run_folder.h"
 #include "apps/run_state.h"
 #include "core/cpu/gemm.h"
+#include "core/device.h"
 #include "optim/routing.h"
 
 namespace muonlab {
@@ -55,12 +58,14 @@ std::string size_text(std::int64_t bytes) {
 
 JsonObject machine_json() {
   const Machine machine = describe_machine();
+  std::vector<std::string> devices_named;
+  for (const DeviceInfo& info : devices()) devices_named.push_back(info.device.str());
   JsonObject object;
   object.add("cpu", machine.cpu)
       .add("cores", machine.cores)
       .add("instruction_sets", machine.instruction_sets)
       .add("gemm_provider", cpu::gemm_provider())
-      .add("devices", available_devices())
+      .add("devices", devices_named)
       .add("compiler", compiler_name());
   return object;
 }
@@ -71,7 +76,9 @@ void print_machine() {
   fmt::print("cpu               {}, {} cores\n", machine.cpu, machine.cores);
   fmt::print("instruction sets  {}\n", fmt::join(machine.instruction_sets, " "));
   fmt::print("products          {}\n", cpu::gemm_provider());
-  fmt::print("devices           {}\n", fmt::join(available_devices(), " "));
+  std::string_view label = "devices";
+  for (const DeviceInfo& info : devices())
+    fmt::print("{:<18}{}: {}\n", std::exchange(label, ""), info.device.str(), info.description);
 }
 
 struct RunReport {

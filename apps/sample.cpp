@@ -16,6 +16,7 @@ namespace {
 struct SampleConfig {
   std::string run, prompt;
   std::int64_t tokens = 500, threads = 0;
+  std::string device = "auto";
   bool cache = true;
   SamplingOptions sampling;
 };
@@ -33,6 +34,8 @@ OptionTable options(SampleConfig& c) {
               "draw among the fewest tokens that together have this probability")
       .integer("seed", c.sampling.seed, "decides what is drawn")
       .integer("threads", c.threads, {0, 1024}, "threads; 0: the cores of the machine")
+      .choice("device", c.device, {"cpu", "cuda", "auto"},
+              "where to compute; auto: on a GPU where there is one")
       .boolean("cache", c.cache, "keep keys and values; without, slower and to the same effect")
       .table();
 }
@@ -112,7 +115,7 @@ int sample_command(std::span<const std::string> arguments) {
   if (config.run.empty()) throw ConfigError("which run? Give a run folder: muonlab sample RUN");
   if (config.threads > 0) cpu::set_threads(static_cast<int>(config.threads));
 
-  const auto run = load_run(config.run);
+  const auto run = load_run(config.run, parse_device(config.device));
   const Tokenizer* tokenizer = run->tokenizer.get();
   std::vector<std::int32_t> prompt;
   if (!config.prompt.empty())

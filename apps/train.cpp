@@ -20,6 +20,7 @@
 #include "apps/training_loop.h"
 #include "core/cpu/gemm.h"
 #include "core/cpu/parallel.h"
+#include "core/device.h"
 #include "data/batch.h"
 
 namespace muonlab {
@@ -183,6 +184,16 @@ std::vector<std::string> summarize(std::span<const Route> routes) {
   return lines;
 }
 
+std::string describe(Device device) {
+  if (device == Device{})
+    return fmt::format("cpu, {} thread{}, products by {}", cpu::threads(),
+                       cpu::threads() == 1 ? "" : "s", cpu::gemm_provider());
+  std::string text = device.str();
+  for (const DeviceInfo& info : devices())
+    if (info.device == device) text += ", " + info.description;
+  return text;
+}
+
 void introduce(const Plan& plan, const RunState& state, const Corpus& corpus, const Gpt& model,
                const Optimizer& optimizer, Display& display) {
   const auto say = [&](std::string_view label, const std::string& text) {
@@ -190,9 +201,7 @@ void introduce(const Plan& plan, const RunState& state, const Corpus& corpus, co
   };
   const RunConfig& run = plan.config.run;
   const GptConfig& m = model.config;
-  display.headline(fmt::format("muonlab {}: {}, {} thread{}, products by {}", MUONLAB_VERSION,
-                               Device{}.str(), cpu::threads(), cpu::threads() == 1 ? "" : "s",
-                               cpu::gemm_provider()));
+  display.headline(fmt::format("muonlab {}: {}", MUONLAB_VERSION, describe(model.device())));
   say("data", fmt::format("{}: {} tokens to train on, {} to validate, {} different", corpus.name,
                           with_thousands(corpus.train.size()), with_thousands(corpus.val.size()),
                           with_thousands(corpus.vocab_size)));
@@ -313,7 +322,7 @@ int train_command(std::span<const std::string> arguments) {
   const Corpus corpus = open_corpus(plan.config.data);
   check_block_size(corpus, plan.config.model.block_size);
   plan.config.model.vocab_size = corpus.vocab_size;
-  const Gpt model(plan.config.model, run.seed);
+  const Gpt model(plan.config.model, run.seed, DType::f32, parse_device(run.device));
   const std::string config = plan.config.text();
   Optimizer optimizer(model.parameters(), std::move(plan.config.optimizer));
 

@@ -22,6 +22,7 @@ struct RunConfig {
   std::int64_t grad_accum = 1;
   std::uint64_t seed = 1;
   std::int64_t threads = 0;  ///< 0: the cores of the machine
+  std::string device = "auto";
   std::int64_t eval_interval = 250;
   std::int64_t eval_batches = 20;
   std::int64_t checkpoint_interval = 250;
