@@ -73,10 +73,12 @@ unsigned this_lane() { return 1u << (now.thread % kLanes); }
 
 // The lanes of a record of this warp and interval that are not ordered before the running thread.
 unsigned unseen_lanes(const Record& r) {
+  const unsigned others = r.lanes & ~this_lane();
+  if (r.clock == now.warp_clock) return others;  // nobody has synchronised since
   unsigned unseen = 0;
-  for (unsigned lanes = r.lanes & ~this_lane(); lanes != 0; lanes &= lanes - 1) {
+  for (unsigned lanes = others; lanes != 0; lanes &= lanes - 1) {
     const int lane = std::countr_zero(lanes);
-    if (!seen_by_this_lane(lane, r.clock)) unseen |= 1u << lane;
+    if (now.seen[lane] <= r.clock) unseen |= 1u << lane;
   }
   return unseen;
 }
@@ -138,7 +140,7 @@ template <class What>
 void track(Cell& cell, std::uint8_t bytes, std::uint32_t since, bool shared, const Touch& touch,
            What what) {
   Record next{
-      touch.code, now.interval, now.block, warp_clock(), this_lane(), std::uint16_t(now.thread),
+      touch.code, now.interval, now.block, now.warp_clock, this_lane(), std::uint16_t(now.thread),
       0,          bytes};
   if (touch.access == Access::atomic) next.flags = Record::atomic;
   const auto applies = [&](const Record& r) {
@@ -207,16 +209,18 @@ Cell* device_cells() {
 void touch_device(const Touch& touch) {
   const auto what = [&] { return describe_device(touch.address); };
   ByteState* states = byte_states(touch.address);
-  const auto has = [&](ByteState s) { return std::find(states, states + touch.size, s); };
-  const ByteState* end = states + touch.size;
-  if (has(ByteState::freed) != end) refuse(Fault::use_after_free, touch, what);
-  if (has(ByteState::unallocated) != end) refuse(Fault::out_of_bounds, touch, what);
+  unsigned found = 0;  // one bit for each state
+  for (unsigned i = 0; i < touch.size; ++i) found |= 1u << int(states[i]);
+  const auto has = [found](ByteState s) { return (found >> int(s) & 1) != 0; };
+  if (has(ByteState::freed)) refuse(Fault::use_after_free, touch, what);
+  if (has(ByteState::unallocated)) refuse(Fault::out_of_bounds, touch, what);
   check_alignment(touch, what);
-  if (touch.access != Access::write && has(ByteState::uninitialised) != end)
+  if (touch.access != Access::write && has(ByteState::uninitialised))
     report(Fault::uninitialised, Place(touch.code), [&] { return sized(touch) + " at " + what(); });
   if (touch.access != Access::read) std::fill(states, states + touch.size, ByteState::initialised);
   track_all(device_cells(), device_offset(touch.address), now.launch_interval, false, touch, what);
-  profile_access(touch.code, touch.address, touch.size, touch.access != Access::read, false);
+  if (now.profiled)
+    profile_access(touch.code, touch.address, touch.size, touch.access != Access::read, false);
 }
 
 void touch_shared(const Touch& touch, const SharedRange& range) {
@@ -234,7 +238,8 @@ void touch_shared(const Touch& touch, const SharedRange& range) {
     report(Fault::uninitialised, Place(touch.code), [&] { return sized(touch) + " at " + what(); });
   if (touch.access != Access::read) std::fill(written, written + touch.size, now.interval);
   track_all(range.shadow->cells.data(), at, now.block_interval, true, touch, what);
-  profile_access(touch.code, touch.address, touch.size, touch.access != Access::read, true);
+  if (now.profiled)
+    profile_access(touch.code, touch.address, touch.size, touch.access != Access::read, true);
 }
 
 // ---- Which memory an address belongs to
@@ -275,24 +280,25 @@ bool in_parameters(const Touch& touch) {
 
 // Constants of the program: g++ keeps constexpr tables of a kernel there.
 bool is_read_only(const void* address) {
-  struct Search {
-    std::uintptr_t address;
-    bool found;
-  } search{reinterpret_cast<std::uintptr_t>(address), false};
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* data) {
-        auto& s = *static_cast<Search*>(data);
-        for (int i = 0; i < info->dlpi_phnum; ++i) {
-          const auto& segment = info->dlpi_phdr[i];
-          const std::uintptr_t begin = info->dlpi_addr + segment.p_vaddr;
-          if (segment.p_type == PT_LOAD && (segment.p_flags & PF_W) == 0 && s.address >= begin &&
-              s.address < begin + segment.p_memsz)
-            s.found = true;
-        }
-        return 1;  // the first one is the program
-      },
-      &search);
-  return search.found;
+  using Range = std::pair<std::uintptr_t, std::uintptr_t>;
+  static const std::vector<Range> ranges = [] {
+    std::vector<Range> found;
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* result) {
+          for (int i = 0; i < info->dlpi_phnum; ++i) {
+            const auto& segment = info->dlpi_phdr[i];
+            const std::uintptr_t begin = info->dlpi_addr + segment.p_vaddr;
+            if (segment.p_type == PT_LOAD && (segment.p_flags & PF_W) == 0)
+              static_cast<std::vector<Range>*>(result)->push_back({begin, begin + segment.p_memsz});
+          }
+          return 1;  // the first one is the program
+        },
+        &found);
+    return found;
+  }();
+  const auto a = reinterpret_cast<std::uintptr_t>(address);
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [a](const Range& r) { return a >= r.first && a < r.second; });
 }
 
 void touch_elsewhere(const Touch& touch) {
@@ -321,7 +327,7 @@ void on_access(Access access, const void* address, unsigned size, const void* co
   const Touch touch{access, address, size, code};
   if (now.thread < 0) return touch_by_host(touch);
   if (on_own_stack(address)) return;
-  count_access();
+  ++counters.accesses;
   if (is_device(address)) return touch_device(touch);
   SharedRange range;
   if (find_shared(static_cast<const unsigned char*>(address), range))

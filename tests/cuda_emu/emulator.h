@@ -75,24 +75,23 @@ struct Now {
   std::uint32_t launch_interval = 0, block_interval = 0;  ///< the first of this launch and block
   int thread = -1;                                        ///< index in the block
   uint3 thread_index{};
+  /// The clock of the thread's warp: it goes on at every __syncwarp of any of its lanes. What lane
+  /// i did before seen[i] this thread has seen, through __syncwarp.
+  std::uint32_t warp_clock = 0;
+  const std::uint32_t* seen = nullptr;
   SharedBuffer shared;
+  bool profiled = false;  ///< profile_access is to be called for every access
   const char *stack_begin = nullptr, *stack_end = nullptr;  ///< of the thread's fiber
 };
 extern Now now;
 
-void count_launch();
-void count_access();
+extern Stats counters;
 
 /// Stops the block that runs now, from inside one of its threads.
 [[noreturn]] void abandon_block();
 
 /// True if the address is on the stack of a fiber.
 bool on_a_stack(const void* address);
-/// The warp's clock: it goes on at every __syncwarp of any of its lanes.
-std::uint32_t warp_clock();
-/// True if what `lane` of this warp did before `clock` has been seen by the running thread, through
-/// __syncwarp.
-bool seen_by_this_lane(int lane, std::uint32_t clock);
 
 // ---- Kernels that are not C++
 
@@ -137,7 +136,7 @@ void checker_begin_block();
 void add_static_smem(const SharedVariable& variable);
 void profile_begin_block();
 void profile_end_block();
-/// Called by the checker for every access that is in order.
+/// Called by the checker for every access that is in order, if Now::profiled.
 void profile_access(const void* code, const void* address, unsigned size, bool write, bool shared);
 
 // ---- Device memory

@@ -100,7 +100,6 @@ SIMT_UNDEFINED(add_overflow, undefined, "a signed sum overflows")
 SIMT_UNDEFINED(sub_overflow, undefined, "a signed difference overflows")
 SIMT_UNDEFINED(mul_overflow, undefined, "a signed product overflows")
 SIMT_UNDEFINED(negate_overflow, undefined, "a negation overflows")
-SIMT_UNDEFINED(divrem_overflow, undefined, "a division by zero, or one that overflows")
 SIMT_UNDEFINED(shift_out_of_bounds, undefined, "a shift by more bits than there are")
 SIMT_UNDEFINED(out_of_bounds, out_of_bounds, "an index is beyond its array")
 SIMT_UNDEFINED(load_invalid_value, undefined, "a bool or enum has a value that it cannot have")
@@ -117,6 +116,8 @@ SIMT_UNDEFINED(invalid_builtin, undefined, "a count of the zero bits of 0")
     if (simt::now.thread >= 0) simt::abandon_block();                             \
     std::abort();                                                                 \
   }
+// The processor would raise SIGFPE.
+SIMT_UNDEFINED_END(divrem_overflow, "a division by zero, or one that overflows")
 SIMT_UNDEFINED_END(builtin_unreachable, "code that cannot be reached is reached")
 SIMT_UNDEFINED_END(missing_return, "a function ends without return")
 

@@ -85,8 +85,7 @@ __global__ void strided_loads(float* out, const float* in, int stride) {
 }
 
 __global__ void vector_loads(float4* out, const float4* in) {
-  const float4 v = in[threadIdx.x];  // the vector load
-  out[threadIdx.x] = v;
+  out[threadIdx.x] = in[threadIdx.x];  // the vector load
 }
 
 __global__ void shared_loads(float* out, int stride) {

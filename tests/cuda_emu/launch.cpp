@@ -91,7 +91,7 @@ struct Running {
   explicit Running(const Launch& launch) {
     now.launch = &launch;
     now.launch_interval = now.interval + 1;
-    count_launch();
+    ++counters.launches;
   }
   ~Running() {
     now.launch = nullptr;

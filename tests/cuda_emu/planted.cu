@@ -273,6 +273,14 @@ __global__ void shift_too_far(float* out, int bits) {
   out[threadIdx.x] = float(1 << bits);  // bug: shift_too_far
 }
 
+__global__ void sum_too_large(float* out, int summand) {
+  out[threadIdx.x] = float(summand + int(threadIdx.x));  // bug: sum_too_large
+}
+
+__global__ void divided_by_zero(float* out, int divisor) {
+  out[threadIdx.x] = float(int(threadIdx.x) / divisor);  // bug: divided_by_zero
+}
+
 // ---- Launches
 
 __global__ void too_many_threads(float* out) {  // bug: too_many_threads
@@ -390,6 +398,23 @@ __global__ void clean_vectors(float* out, const float* in) {
   float4 v = reinterpret_cast<const float4*>(in)[i % 16];
   v.x += kTable[i % 4];
   reinterpret_cast<float4*>(out)[i] = v;
+}
+
+// Less aligned than they are large, so that they are loaded in pieces.
+struct Row {
+  float values[7];
+};
+__global__ void clean_pieces(float* out, const float* in) {
+  const unsigned i = threadIdx.x;
+  if (i < 20) reinterpret_cast<float3*>(out)[i] = reinterpret_cast<const float3*>(in)[i];
+  __syncthreads();
+  if (i < 9) reinterpret_cast<Row*>(out)[i] = reinterpret_cast<const Row*>(in)[i];
+  __syncthreads();
+  if (i < 21) {
+    float3* mine = reinterpret_cast<float3*>(out) + i;
+    const float3 v = *mine;
+    *mine = make_float3(v.x + 1, v.y + 2, v.z + 3);
+  }
 }
 
 struct Numbers {
@@ -555,6 +580,8 @@ std::vector<PlantedBug> planted_bugs() {
       KERNEL_BUG(null_pointer, host_pointer, 1, 64, 0, nullptr),
       KERNEL_BUG(foreign_local, foreign_local, 1, 64, 0),
       KERNEL_BUG(shift_too_far, undefined, 1, 64, 0, 40),
+      KERNEL_BUG(sum_too_large, undefined, 1, 64, 0, 0x7ffffff0),
+      KERNEL_BUG(divided_by_zero, undefined, 1, 64, 0, 0),
       KERNEL_BUG(too_many_threads, launch_limit, 1, 1025, 0),
       KERNEL_BUG(empty_grid, launch_limit, 0, 64, 0),
       KERNEL_BUG(tall_grid, launch_limit, dim3(1, 65536), 64, 0),
@@ -602,6 +629,7 @@ std::vector<CleanKernel> clean_kernels() {
       CLEAN(clean_transpose, 1, dim3(16, 4), 0, 64, float(i / 16), b.in),
       CLEAN(clean_vectors, 1, 32, 0, 128, i % 4 == 0 ? float(i / 4 % 4 + 1) : 0.0f, b.in),
       CLEAN(clean_struct, 1, 64, 0, 64, 10.0f, (kern::Numbers{{1, 2, 3, 4, 5, 6}, 4})),
+      CLEAN(clean_pieces, 1, 64, 0, 63, float(i % 3 + 1), b.in),
       CLEAN(clean_dynamic, 1, 64, 256, 64, float(63 - i)),
       CLEAN(clean_global_turns, 1, 64, 0, 64, float(63 - i)),
   };

@@ -39,8 +39,6 @@ std::vector<Entry> g_entries;
 std::map<std::pair<const void*, int>, std::uint32_t> g_rounds;   // of (instruction, thread)
 std::map<std::pair<const void*, const void*>, Counts> g_counts;  // by (kernel, instruction)
 
-bool is_sampled() { return config().profile && now.block < kSampledBlocks; }
-
 using Entries = std::vector<Entry>::const_iterator;
 
 std::set<std::uintptr_t> units(Entries begin, Entries end, std::uintptr_t unit) {
@@ -74,12 +72,12 @@ void count_shared(Counts& counts, Entries begin, Entries end) {
 }  // namespace
 
 void profile_begin_block() {
+  now.profiled = config().profile && now.block < kSampledBlocks;
   g_entries.clear();
   g_rounds.clear();
 }
 
 void profile_access(const void* code, const void* address, unsigned size, bool write, bool shared) {
-  if (!is_sampled()) return;
   const std::uint32_t round = g_rounds[{code, now.thread}]++;
   g_entries.push_back({code, now.thread / 32, round, now.thread % 32,
                        reinterpret_cast<std::uintptr_t>(address), size, write, shared});

@@ -13,9 +13,9 @@ namespace simt {
 Scheduler scheduler;
 Now now;
 
-namespace {
-
 Stats counters;
+
+namespace {
 
 std::string thread_text(const uint3& t) { return fmt::format("thread ({},{},{})", t.x, t.y, t.z); }
 
@@ -79,8 +79,6 @@ void for_each_lane(unsigned lanes, F f) {
 }  // namespace
 
 const Stats& stats() { return counters; }
-void count_launch() { ++counters.launches; }
-void count_access() { ++counters.accesses; }
 
 // ---- A block
 
@@ -227,6 +225,8 @@ void Scheduler::run(Thread& thread) {
   current_ = &thread;
   now.thread = number_of(thread);
   now.thread_index = thread.index;
+  now.warp_clock = warp_of(thread).clock;
+  now.seen = warp_of(thread).seen[std::size_t(lane_of(thread))].data();
   now.stack_begin = thread.fiber->stack_begin();
   now.stack_end = thread.fiber->stack_end();
 }
@@ -375,6 +375,7 @@ void Scheduler::complete_warp_operation(Warp& warp, const Thread& arrived) {
   for_each_lane(lanes, [&](int lane) { check_agreement(arrived, threads[lane]); });
   exchange(warp, lanes, threads);
   if (arrived.request.op == WarpOp::sync) warp.synchronise(lanes);
+  if (current_ != nullptr) now.warp_clock = warp_of(*current_).clock;
   warp.waiting &= ~lanes;
   for_each_lane(lanes, [&](int lane) { make_ready(threads[lane]); });
 }
@@ -445,10 +446,6 @@ void Scheduler::Warp::synchronise(unsigned lanes) {
   for_each_lane(lanes, [&](int lane) { seen[std::size_t(lane)] = joined; });
 }
 
-bool Scheduler::seen(int lane, std::uint32_t clock) const {
-  return warp_of(*current_).seen[std::size_t(lane_of(*current_))][std::size_t(lane)] > clock;
-}
-
 // ---- What kernels and the checker call
 
 uint3 thread_idx() noexcept { return now.thread_index; }
@@ -463,7 +460,5 @@ void warp_operation(const WarpRequest& request, Site site) {
 }
 void abandon_block() { scheduler.abandon(); }
 bool on_a_stack(const void* address) { return scheduler.on_a_stack(address); }
-std::uint32_t warp_clock() { return scheduler.warp_clock(); }
-bool seen_by_this_lane(int lane, std::uint32_t clock) { return scheduler.seen(lane, clock); }
 
 }  // namespace simt

@@ -32,8 +32,6 @@ class Scheduler {
   int barrier(BarrierOp op, int predicate, Site site);
   void warp_operation(const WarpRequest& request, Site site);
   [[noreturn]] void abandon();
-  std::uint32_t warp_clock() const { return warp_of(*current_).clock; }
-  bool seen(int lane, std::uint32_t clock) const;
 
   bool on_a_stack(const void* address) const;
 
@@ -87,9 +85,6 @@ class Scheduler {
   int number_of(const Thread& thread) const { return int(&thread - threads_.data()); }
   int lane_of(const Thread& thread) const { return number_of(thread) % kWarp; }
   Warp& warp_of(const Thread& thread) { return warps_[std::size_t(number_of(thread) / kWarp)]; }
-  const Warp& warp_of(const Thread& thread) const {
-    return warps_[std::size_t(number_of(thread) / kWarp)];
-  }
 
   std::array<Thread, kMaxThreads> threads_{};
   std::array<Warp, kMaxThreads / kWarp> warps_{};

@@ -1,9 +1,8 @@
 #pragma once
 
 // What a kernel sees when g++ compiles it for the emulator: CUDA's device vocabulary as plain C++.
-// cuda_runtime.h includes this. Names that are missing here are missing on purpose (CONTRIBUTING.md
-// and README.md of tests/cuda_emu say which and why), so that a kernel that needs them fails to
-// compile.
+// cuda_runtime.h includes this. What is missing here is missing on purpose, so that a kernel which
+// needs it fails to compile; tests/cuda_emu/README.md says what and why.
 
 #include <math.h>  // not <cmath>: kernels call expf and isnan without std::
 
