@@ -113,10 +113,11 @@ __global__ void __launch_bounds__(kThreads)
     return Lanes{{value, value, value, value}};
   };
   const std::int64_t n = row.n;
-  const std::int64_t begin = (chunk - row.first_chunk) * kChunk + thread;
-  for (int step = 0; step < kChunk / (kThreads * kLanes); ++step) {
+  const std::int64_t begin = (chunk - row.first_chunk) * kChunk;
+  const std::int64_t end = ::min(begin + kChunk, n);
+  for (std::int64_t tile = begin; tile < end; tile += kThreads * kLanes) {
     // Neighbouring threads have neighbouring elements, so that no column needs to be aligned.
-    const std::int64_t first = begin + step * (kThreads * kLanes);
+    const std::int64_t first = tile + thread;
     for (int column = 0; column < program.columns; ++column) {
       if ((program.reads >> column & 1) == 0) continue;
       const float* x = row.column[column];
