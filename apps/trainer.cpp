@@ -49,7 +49,7 @@ StepResult Trainer::step(std::int64_t step) {
     Forward forward;
     forward.training = true;
     forward.seed = seed_;
-    forward.step = static_cast<std::uint64_t>(step * grad_accum_ + micro);
+    forward.micro_batch = static_cast<std::uint64_t>(step * grad_accum_ + micro);
     Tape tape;
     Var loss;
     {

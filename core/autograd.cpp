@@ -19,7 +19,9 @@ Var Var::leaf(Tensor value) {
 }
 
 void Var::zero_grad() {
-  if (slot_) slot_->filled = false;
+  if (!slot_) return;
+  slot_->filled = false;
+  slot_->grad = Tensor();
 }
 
 GradSink::Target GradSink::open(const Tensor& like) {

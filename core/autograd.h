@@ -16,7 +16,7 @@ namespace muonlab {
 struct GradSlot {
   Tensor grad;
   bool filled = false;
-  bool leaf = false;   ///< a parameter: its storage is kept and reused from step to step
+  bool leaf = false;   ///< a parameter: its gradient has storage of its own
   bool given = false;  ///< `grad` was handed over and may be read elsewhere: never written in place
 };
 
@@ -37,7 +37,7 @@ class Var {
   const std::shared_ptr<GradSlot>& slot() const { return slot_; }
   /// The gradient that backward wrote to a leaf, or an undefined tensor.
   Tensor grad() const { return slot_ && slot_->filled ? slot_->grad : Tensor(); }
-  /// Forgets the gradient; the next writer assigns.
+  /// Forgets the gradient and gives its storage back; the next writer assigns.
   void zero_grad();
 
  private:

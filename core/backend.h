@@ -84,7 +84,8 @@ struct EmbeddingBackwardArgs {
   double beta_dwte = 0, beta_dwpe = 0;
 };
 
-/// Causal attention with grouped query heads: y = softmax(q kT scale) v over keys j <= i + Tk - Tq.
+/// Causal attention with grouped query heads: y = dropout(softmax(q kT scale)) v over keys
+/// j <= i + Tk - Tq.
 /// Rows are packed: q is (B, Tq, Sq) with head h of a row at h D; k and v are (B, Tk, Sk) and
 /// (B, Tk, Sv) with group g at g D. q, k, v may be the same tensor with offsets, see below.
 /// y: (B, Tq, H D); lse: (B, H, Tq), the log-sum-exp of each row of scaled logits, assigned.
@@ -96,6 +97,10 @@ struct AttentionArgs {
   /// Keys in use, <= the second size of k (a cache may be longer than what it holds).
   std::int64_t keys = 0;
   double scale = 1;
+  /// Dropout of the probabilities, as DropoutArgs says: element ((b H + h) Tq + i) Tk + j is that
+  /// of query i and key j, Tk = keys. 0: none.
+  double dropout = 0;
+  std::uint64_t dropout_seed = 0, dropout_stream = 0;
   Tensor y{}, lse{};
   /// (H) or undefined: running maximum of the scaled logits over unmasked positions, updated.
   Tensor max_logit{};

@@ -65,18 +65,6 @@ inline std::array<double, 2> box_muller(double u, double v) {
 
 }  // namespace
 
-std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> c,
-                                    std::array<std::uint32_t, 2> k) {
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = std::uint64_t{0xD2511F53} * c[0];
-    const std::uint64_t p1 = std::uint64_t{0xCD9E8D57} * c[2];
-    c = {high(p1) ^ c[1] ^ k[0], low(p1), high(p0) ^ c[3] ^ k[1], low(p0)};
-    k[0] += 0x9E3779B9;
-    k[1] += 0xBB67AE85;
-  }
-  return c;
-}
-
 std::array<std::uint64_t, 2> Rng::pair(std::uint64_t number) const {
   const std::uint64_t key = seed_ ^ (std::uint64_t{static_cast<std::uint32_t>(purpose_)} << 56);
   return pair_of(

@@ -4,7 +4,7 @@ namespace muonlab {
 
 CausalSelfAttention::CausalSelfAttention(const Init& init, const std::string& name,
                                          const GptConfig& config)
-    : shape{config.n_head, config.kv_heads(), config.head_size()} {
+    : shape{config.n_head, config.kv_heads(), config.head_size()}, dropout(config.dropout) {
   const std::int64_t q = shape.heads * shape.head_size, kv = shape.kv_heads * shape.head_size;
   qkv = Linear(
       init, name + ".qkv", config.n_embd, shape.packed(),
@@ -13,8 +13,9 @@ CausalSelfAttention::CausalSelfAttention(const Init& init, const std::string& na
                 {.bias = config.bias, .std = residual_std(config)});
 }
 
-Var CausalSelfAttention::operator()(const Var& x) const {
-  return proj(causal_attention(qkv(x), shape));
+Var CausalSelfAttention::operator()(const Var& x, const Forward& forward,
+                                    std::uint64_t site) const {
+  return proj(causal_attention(qkv(x), shape, {}, forward.attention_dropout(dropout, site)));
 }
 
 Tensor CausalSelfAttention::decode(const Tensor& x, Tensor& cache, std::int64_t past) const {

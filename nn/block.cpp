@@ -7,7 +7,7 @@
 namespace muonlab {
 
 TransformerBlock::TransformerBlock(const Init& init, std::int64_t layer, const GptConfig& config)
-    : dropout(config.dropout), site(1 + 2 * static_cast<std::uint64_t>(layer)) {
+    : dropout(config.dropout), site(1 + 3 * static_cast<std::uint64_t>(layer)) {
   const std::string name = fmt::format("blocks.{}", layer);
   ln_1 = Norm(init, name + ".ln_1", config.n_embd, config.bias);
   attn = Attention(init, name + ".attn", config);
@@ -16,8 +16,8 @@ TransformerBlock::TransformerBlock(const Init& init, std::int64_t layer, const G
 }
 
 Var TransformerBlock::operator()(Var x, const Forward& forward) const {
-  x = add(x, forward.drop(attn(ln_1(x)), dropout, site));
-  x = add(x, forward.drop(mlp(ln_2(x)), dropout, site + 1));
+  x = add(x, forward.drop(attn(ln_1(x), forward, site), dropout, site + 1));
+  x = add(x, forward.drop(mlp(ln_2(x)), dropout, site + 2));
   return x;
 }
 

@@ -23,7 +23,7 @@ struct TransformerBlock {
   Norm ln_2;
   FeedForward mlp;
   double dropout = 0;
-  std::uint64_t site = 0;  ///< number of this block's first dropout within the model
+  std::uint64_t site = 0;  ///< number of this block's first of three dropouts within the model
 
   TransformerBlock(const Init& init, std::int64_t layer, const GptConfig& config);
   /// Shapes: x (B, T, C); returns the same.

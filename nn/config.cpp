@@ -20,8 +20,10 @@ OptionTable options(GptConfig& c) {
       .integer("n_embd", c.n_embd, {.min = 1, .max = kWide}, "width of the residual stream")
       .integer("block_size", c.block_size, {.min = 1, .max = kLong}, "context length in tokens")
       .boolean("bias", c.bias, "biases in linear layers and norms")
-      .number("dropout", c.dropout, {.min = 0, .max = 1, .open_max = true},
-              "probability of dropping an element of the embedding and of each block's two outputs")
+      .number(
+          "dropout", c.dropout, {.min = 0, .max = 1, .open_max = true},
+          "probability of dropping an element of the embedding, of the attention's probabilities "
+          "and of each block's two outputs")
       .boolean("tied_head", c.tied_head, "the head shares the token embedding's weight")
       .enumeration("activation", c.activation,
                    {"none", "gelu", "gelu_tanh", "relu", "relu_squared", "silu"},
@@ -49,8 +51,17 @@ double residual_std(const GptConfig& c) {
 
 Var Forward::drop(const Var& x, double p, std::uint64_t site) const {
   if (!training || p == 0) return x;
+  return dropout(x, p, seed, stream(site));
+}
+
+AttentionDropout Forward::attention_dropout(double p, std::uint64_t site) const {
+  if (!training) return {};
+  return {p, seed, stream(site)};
+}
+
+std::uint64_t Forward::stream(std::uint64_t site) const {
   // A model has fewer than 2^16 places that drop; a run has fewer than 2^48 micro-batches.
-  return dropout(x, p, seed, (step << 16) | site);
+  return (micro_batch << 16) | site;
 }
 
 }  // namespace muonlab

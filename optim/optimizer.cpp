@@ -52,8 +52,10 @@ Optimizer::Optimizer(std::vector<Parameter> params, OptimizerConfig config)
     if (group == groups_.end()) group = groups_.insert(groups_.end(), Group{rule, r.lr, {}});
     const Tensor& w = params_[i].value();
     std::vector<Tensor> state;
-    for (std::size_t k = 0; k < rule->state_names().size(); ++k)
-      state.push_back(Tensor::zeros(w.shape(), w.dtype(), w.device()));
+    for (const StateSpec& spec : rule->state(params_[i].info))
+      state.push_back(spec.start == StateSpec::Start::weight
+                          ? w.clone()
+                          : Tensor::zeros(spec.shape.value_or(w.shape()), w.dtype(), w.device()));
     group->members.push_back({&params_[i], r.decay, std::move(state)});
   }
 }
@@ -151,10 +153,11 @@ void Optimizer::zero_grad() {
 std::vector<NamedTensor> Optimizer::state() const {
   std::vector<NamedTensor> all;
   for (const Group& group : groups_) {
-    const std::vector<std::string> names = group.rule->state_names();
-    for (const Member& m : group.members)
-      for (std::size_t k = 0; k < names.size(); ++k)
-        all.push_back({fmt::format("opt/{}/{}", m.param->info.name, names[k]), m.state[k]});
+    for (const Member& m : group.members) {
+      const std::vector<StateSpec> specs = group.rule->state(m.param->info);
+      for (std::size_t k = 0; k < specs.size(); ++k)
+        all.push_back({fmt::format("opt/{}/{}", m.param->info.name, specs[k].name), m.state[k]});
+    }
   }
   return all;
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,18 +20,26 @@ struct StepInfo {
   double lr = 0;       ///< rate of this update, after the schedule
 };
 
+/// One tensor that a rule keeps for a parameter from step to step; it is saved by name.
+struct StateSpec {
+  enum class Start : std::uint8_t { zero, weight };
+  std::string name;
+  std::optional<Shape> shape{};  ///< none: the parameter's, as an elementwise rule's must be
+  Start start = Start::zero;     ///< weight: a copy of the parameter's first value
+};
+
 /// One element of a parameter as an elementwise rule sees it. The gradient is that of the mean
 /// token loss, after global clipping. A rule assigns new values to the state.
 struct Lanes {
   const Lane w, g;
-  std::vector<Lane> state;  ///< in the order of Rule::state_names
+  std::vector<Lane> state;  ///< in the order of Rule::state
 };
 
 /// One parameter as a matrix rule sees it. The rule reads w and g, updates `state`, and assigns u.
 struct Slot {
   const ParamInfo* info = nullptr;
   Tensor w, g;
-  std::vector<Tensor> state;  ///< in the order of Rule::state_names
+  std::vector<Tensor> state;  ///< in the order of Rule::state
   Tensor u;                   ///< the direction, to be assigned; its elements are undefined before
 };
 
@@ -42,8 +51,9 @@ class Rule {
   virtual ~Rule() = default;
   /// Options bound to this rule's own members, named in full: "muon.momentum".
   virtual OptionTable options() = 0;
-  /// Literal names of the state tensors, each of the parameter's shape, zero at the start.
-  virtual std::vector<std::string> state_names() const = 0;
+  /// The state tensors of a parameter, in the order in which the rule sees them. The same names for
+  /// every parameter.
+  virtual std::vector<StateSpec> state(const ParamInfo& info) const = 0;
   /// Whether the rule is made for this kind of parameter. What the main rule does not take goes to
   /// the auxiliary one.
   virtual bool takes(ParamKind) const { return true; }

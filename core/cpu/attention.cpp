@@ -1,15 +1,17 @@
 // Causal attention with a streaming softmax, in square tiles of queries and keys; nothing of size
 // T x T is kept. Forward: Milakov, Gimelshein 2018 (online softmax); tiling and backward as in Dao
 // et al. 2022 (FlashAttention), algorithms 1, 2 and 4:
-//   S = scale Q KT    P = exp(S - lse)    O = P V
-//   dV = PT dO    dP = dO VT    delta = rowsum(dO O)    dS = scale P (dP - delta)
+//   S = scale Q KT    P = exp(S - lse)    O = (P M) V
+//   dV = (P M)T dO    dP = (dO VT) M    delta = rowsum(dO O)    dS = scale P (dP - delta)
 //   dQ = dS K    dK = dST Q
+// M, elementwise, is the dropout mask: 0 or 1 / (1 - p); all ones without dropout.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "core/cpu/cpu_backend.h"
+#include "core/cpu/dropout_mask.h"
 #include "core/cpu/gemm.h"
 #include "core/cpu/parallel.h"
 #include "core/cpu/vector_math.h"
@@ -41,6 +43,25 @@ std::int64_t visible(std::int64_t position, std::int64_t k0, std::int64_t column
   return std::clamp<std::int64_t>(position + 1 - k0, 0, columns);
 }
 
+/// The dropout mask of one (batch, head), by rows.
+class HeadMask {
+ public:
+  HeadMask(const AttentionArgs& a, std::int64_t batch, std::int64_t head)
+      : mask_(a.dropout, a.dropout_seed, a.dropout_stream),
+        first_((batch * a.heads + head) * a.q.shape()[1] * a.keys),
+        keys_(a.keys) {}
+
+  /// Of query i and keys k0 ... k0 + n - 1.
+  template <class T>
+  void row(std::int64_t i, std::int64_t k0, std::int64_t n, T* mask) const {
+    mask_.fill(first_ + i * keys_ + k0, n, mask);
+  }
+
+ private:
+  DropoutMask mask_;
+  std::int64_t first_, keys_;
+};
+
 template <class T>
 void attention_typed(const AttentionArgs& a) {
   const std::int64_t batch = a.q.shape()[0], queries = a.q.shape()[1], keys = a.keys,
@@ -59,7 +80,10 @@ void attention_typed(const AttentionArgs& a) {
     const std::int64_t q0 = tile * kTile, rows = std::min(kTile, queries - q0);
     const std::int64_t last = past + q0 + rows;  // keys before it are seen by some row of the tile
 
+    const HeadMask dropout(a, b, h);
+
     alignas(64) T s[kTile * kTile];
+    T mask[kTile];
     T top[kTile], sum[kTile];  // running maximum and sum of each row
     std::fill(top, top + rows, -std::numeric_limits<T>::infinity());
     std::fill(sum, sum + rows, T(0));
@@ -79,6 +103,10 @@ void attention_typed(const AttentionArgs& a) {
         for (std::int64_t j = 0; j < seen; ++j) {
           row[j] = vexp(row[j] - row_top);
           row_sum += row[j];
+        }
+        if (a.dropout > 0) {
+          dropout.row(q0 + i, k0, seen, mask);
+          for (std::int64_t j = 0; j < seen; ++j) row[j] *= mask[j];
         }
         std::fill(row + seen, row + columns, T(0));
         sum[i] = sum[i] * old + row_sum;
@@ -124,6 +152,7 @@ void attention_backward_typed(const AttentionBackwardArgs& args) {
     const auto dv = rows_of<T>(dv_out, b, a.v_offset, g, d);
     alignas(64) T p[kTile * kTile];
     alignas(64) T ds[kTile * kTile];
+    T mask[kTile];
     T delta[kTile];
     for (std::int64_t h = g * group; h < (g + 1) * group; ++h) {
       const auto q = rows_of<const T>(a.q, b, a.q_offset, h, d);
@@ -131,6 +160,7 @@ void attention_backward_typed(const AttentionBackwardArgs& args) {
       const auto dy = rows_of<const T>(args.dy, b, 0, h, d);
       const auto dq = rows_of<T>(dq_out, b, a.q_offset, h, d);
       const T* lse = a.lse.data<T>() + (b * a.heads + h) * time;
+      const HeadMask dropout(a, b, h);
       for (std::int64_t q0 = 0; q0 < time; q0 += kTile) {
         const std::int64_t rows = std::min(kTile, time - q0), last = q0 + rows;
         for (std::int64_t i = 0; i < rows; ++i) {
@@ -152,11 +182,17 @@ void attention_backward_typed(const AttentionBackwardArgs& args) {
             T *prow = p + i * kTile, *dsrow = ds + i * kTile;
             const std::int64_t seen = visible(q0 + i, k0, columns);
             const T shift = lse[q0 + i], row_delta = delta[i], factor = scale;
+            if (a.dropout > 0) {
+              dropout.row(q0 + i, k0, seen, mask);
+              for (std::int64_t j = 0; j < seen; ++j) dsrow[j] *= mask[j];
+            }
 #pragma omp simd
             for (std::int64_t j = 0; j < seen; ++j) {
               prow[j] = vexp(prow[j] - shift);
               dsrow[j] = factor * prow[j] * (dsrow[j] - row_delta);
             }
+            if (a.dropout > 0)
+              for (std::int64_t j = 0; j < seen; ++j) prow[j] *= mask[j];
             std::fill(prow + seen, prow + columns, T(0));
             std::fill(dsrow + seen, dsrow + columns, T(0));
           }

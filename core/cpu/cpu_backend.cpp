@@ -18,24 +18,52 @@ namespace {
 constexpr std::int64_t kCopyGrain = std::int64_t{1}
                                     << 20;  // bytes: below it, a second core costs more
 
+constexpr std::size_t kLine = 64, kPage = std::size_t{64} << 10,  // the largest of any Linux
+    kHugePage = std::size_t{2} << 20;
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+bool is_large(std::size_t bytes) { return bytes >= kHugePage / 4; }
+
+/// Fresh pages, or null. From two huge pages on they begin at the border of one.
+void* map_pages(std::size_t bytes) {
+  const std::size_t slack = bytes >= 2 * kHugePage ? kHugePage : 0;
+  void* pages =
+      ::mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return nullptr;
+  if (slack == 0) return pages;
+  auto* first = static_cast<char*>(pages);
+  const std::size_t before = -reinterpret_cast<std::uintptr_t>(pages) % kHugePage;
+  if (before > 0) ::munmap(first, before);
+  ::munmap(first + before + bytes, slack - before);
+  // Only whole huge pages: the rest would be resident without being used.
+  ::madvise(first + before, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+  return first + before;
+}
+
 }  // namespace
 
 CpuBackend::~CpuBackend() { allocator().trim(); }
 
+// Large blocks are mappings of their own, not malloc's: beside the short-lived buffers of others
+// they would leave holes in its heap that stay resident. They lie on huge pages, since a pass over
+// them then takes far fewer address translations.
 void* CpuBackend::raw_alloc(std::size_t bytes) {
-  // Large blocks on huge pages: a pass over them takes far fewer address translations.
-  constexpr std::size_t kHugePage = std::size_t{2} << 20;
-  const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
-  void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  void* block = is_large(bytes) ? map_pages(round_up(bytes, kPage))
+                                : std::aligned_alloc(kLine, round_up(bytes, kLine));
   if (!block)
     throw DeviceError(fmt::format("out of memory: {:.1f} MiB were asked for",
                                   static_cast<double>(bytes) / (1 << 20)));
-  // Only whole huge pages: the rest would be resident without being used.
-  if (alignment == kHugePage) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
   return block;
 }
 
-void CpuBackend::raw_free(void* block, std::size_t) noexcept { std::free(block); }
+void CpuBackend::raw_free(void* block, std::size_t bytes) noexcept {
+  if (is_large(bytes))
+    ::munmap(block, round_up(bytes, kPage));
+  else
+    std::free(block);
+}
 
 void CpuBackend::copy(void* dst, const void* src, std::size_t bytes) {
   if (dst == src) return;

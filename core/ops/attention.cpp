@@ -26,6 +26,7 @@ void check_packed(const char* op, const Tensor& qkv, const AttentionShape& s) {
 struct AttentionOp {
   AttentionShape shape;
   Tensor max_logit;
+  AttentionDropout dropout;
   Tensor qkv{}, y{}, lse{};
 
   AttentionArgs args() const {
@@ -41,6 +42,9 @@ struct AttentionOp {
             .head_size = shape.head_size,
             .keys = qkv.shape()[1],
             .scale = 1 / std::sqrt(static_cast<double>(shape.head_size)),
+            .dropout = dropout.p,
+            .dropout_seed = dropout.seed,
+            .dropout_stream = dropout.stream,
             .y = y,
             .lse = lse};
   }
@@ -68,14 +72,18 @@ struct AttentionOp {
 
 }  // namespace
 
-Var causal_attention(const Var& qkv, const AttentionShape& shape, Tensor max_logit) {
+Var causal_attention(const Var& qkv, const AttentionShape& shape, Tensor max_logit,
+                     const AttentionDropout& dropout) {
   check_packed("causal_attention", qkv.value(), shape);
+  if (!(dropout.p >= 0 && dropout.p < 1))
+    throw ConfigError(
+        fmt::format("[causal_attention] dropout must be in [0, 1); got {}", dropout.p));
   if (max_logit.defined()) {
     check_shape("causal_attention", "max_logit", max_logit, {shape.heads},
                 "one value per query head");
     check_alike("causal_attention", "max_logit", max_logit, qkv.value());
   }
-  return record(AttentionOp{shape, std::move(max_logit)}, qkv);
+  return record(AttentionOp{shape, std::move(max_logit), dropout}, qkv);
 }
 
 Tensor cached_attention(const Tensor& qkv, const AttentionShape& shape, Tensor& cache,

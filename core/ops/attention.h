@@ -11,12 +11,20 @@ struct AttentionShape {
   std::int64_t packed() const { return (heads + 2 * kv_heads) * head_size; }
 };
 
-/// y = softmax(q kT / sqrt(D)) v over keys at or before each query's own position.
+/// Which probabilities of an attention are dropped: each with probability p, decided by seed and
+/// stream (core/backend.h). Those that stay are divided by 1 - p.
+struct AttentionDropout {
+  double p = 0;
+  std::uint64_t seed = 0, stream = 0;
+};
+
+/// y = dropout(softmax(q kT / sqrt(D))) v over keys at or before each query's own position.
 /// Shapes: qkv (B, T, (H + 2 Hkv) D); y (B, T, H D). max_logit, if given: (H), raised to the
 /// maximum of the scaled logits over unmasked positions, taken before the softmax. Throws:
-/// ShapeError, DtypeError. Paper: Vaswani et al. 2017, equation 1; grouped heads: Ainslie et al.
-/// 2023.
-Var causal_attention(const Var& qkv, const AttentionShape& shape, Tensor max_logit = {});
+/// ShapeError, DtypeError; ConfigError if p is not in [0, 1). Paper: Vaswani et al. 2017, equation
+/// 1; grouped heads: Ainslie et al. 2023.
+Var causal_attention(const Var& qkv, const AttentionShape& shape, Tensor max_logit = {},
+                     const AttentionDropout& dropout = {});
 
 /// The same for new positions behind a cache of earlier ones, without gradients.
 /// Shapes: qkv (B, T, (H + 2 Hkv) D) of the new positions; cache (B, P, 2 Hkv D), rows [k | v], of

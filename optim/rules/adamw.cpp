@@ -20,7 +20,7 @@ class AdamW final : public ElementwiseRule {
                 "added to the root of the mean square")
         .table();
   }
-  std::vector<std::string> state_names() const override { return {"m", "v"}; }
+  std::vector<StateSpec> state(const ParamInfo&) const override { return {{"m"}, {"v"}}; }
 
   Lane direction(const StepInfo& step, Lanes& p) const override {
     Lane &m = p.state[0], &v = p.state[1];

@@ -28,7 +28,7 @@ class Muon final : public MatrixRule {
                 "scale rms: root mean square of an element of the update before the rate")
         .table();
   }
-  std::vector<std::string> state_names() const override { return {"momentum"}; }
+  std::vector<StateSpec> state(const ParamInfo&) const override { return {{"momentum"}}; }
   bool takes(ParamKind kind) const override {
     return kind == ParamKind::matrix || kind == ParamKind::expert;
   }

@@ -16,7 +16,7 @@ class Sgd final : public ElementwiseRule {
         .boolean("sgd.nesterov", nesterov_, "look ahead along the momentum")
         .table();
   }
-  std::vector<std::string> state_names() const override { return {"momentum"}; }
+  std::vector<StateSpec> state(const ParamInfo&) const override { return {{"momentum"}}; }
 
   Lane direction(const StepInfo&, Lanes& p) const override {
     Lane& b = p.state[0];

@@ -19,6 +19,8 @@ extern "C" const char* __tsan_default_options() { return "allocator_may_return_n
 
 namespace {
 
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+
 Backend& cpu() { return backend_of(Device{}); }
 
 }  // namespace
@@ -76,6 +78,115 @@ TEST_CASE("allocator: a repeated step makes no raw allocation") {
   for (int i = 0; i < 3; ++i) step();
   CHECK(a.stats().raw_allocs == 2);
   CHECK(a.stats().peak == first.peak);
+}
+
+TEST_CASE("allocator: a freed large block serves smaller requests and becomes whole again") {
+  Allocator a(cpu());
+  auto* whole = static_cast<char*>(a.allocate(12 * kMiB));
+  a.release(whole, 12 * kMiB);
+  const std::size_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                   {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+  const std::size_t sizes[] = {2 * kMiB, 3 * kMiB, 7 * kMiB};
+  for (const auto& order : orders) {
+    char* parts[3];
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+      parts[i] = static_cast<char*>(a.allocate(sizes[i]));
+      CHECK(parts[i] == whole + at);
+      at += sizes[i];
+    }
+    CHECK(a.stats().live == 12 * kMiB);
+    for (std::size_t i : order) a.release(parts[i], sizes[i]);
+    CHECK(a.allocate(12 * kMiB) == whole);
+    a.release(whole, 12 * kMiB);
+  }
+  CHECK(a.stats().raw_allocs == 1);
+  CHECK(a.stats().reserved == 12 * kMiB);
+  CHECK(a.stats().live == 0);
+}
+
+TEST_CASE("allocator: the smallest free block that fits is taken") {
+  Allocator a(cpu());
+  const std::size_t sizes[] = {6 * kMiB, 3 * kMiB, 12 * kMiB};
+  void* blocks[3];
+  for (std::size_t i = 0; i < 3; ++i) blocks[i] = a.allocate(sizes[i]);
+  for (std::size_t i = 0; i < 3; ++i) a.release(blocks[i], sizes[i]);
+  CHECK(a.allocate(2 * kMiB) == blocks[1]);
+  CHECK(a.allocate(4 * kMiB) == blocks[0]);
+  CHECK(a.allocate(5 * kMiB) == blocks[2]);
+  CHECK(a.stats().raw_allocs == 3);
+  a.release(blocks[0], 4 * kMiB);
+  a.release(blocks[1], 2 * kMiB);
+  a.release(blocks[2], 5 * kMiB);
+}
+
+TEST_CASE("allocator: neighbours of two raw blocks never become one") {
+  Allocator a(cpu());
+  // The system often lays such blocks side by side.
+  std::vector<void*> blocks;
+  for (int i = 0; i < 8; ++i) blocks.push_back(a.allocate(2 * kMiB));
+  for (void* block : blocks) a.release(block, 2 * kMiB);
+  void* larger = a.allocate(3 * kMiB);
+  CHECK(a.stats().raw_allocs == 9);
+  a.release(larger, 3 * kMiB);
+  a.trim();
+  CHECK(a.stats().reserved == 0);
+}
+
+TEST_CASE("allocator: large blocks do not overlap, whatever the order of requests") {
+  Allocator a(cpu());
+  const Rng rng(2, RngPurpose::test);
+  struct Block {
+    std::int64_t* words;
+    std::size_t bytes;
+    std::int64_t mark;
+  };
+  std::vector<Block> blocks;
+  std::size_t live = 0;
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    if (blocks.size() < 6 || (blocks.size() < 12 && rng.below(2, 3 * i) == 0)) {
+      const std::size_t bytes = kMiB / 2 + rng.below(6 * kMiB, 3 * i + 1);
+      auto* words = static_cast<std::int64_t*>(a.allocate(bytes));
+      const auto mark = static_cast<std::int64_t>(i);
+      for (std::size_t at = 0; at < bytes / 8; at += 512) words[at] = mark;
+      words[bytes / 8 - 1] = mark;
+      blocks.push_back({words, bytes, mark});
+      live += Allocator::size_class(bytes);
+    } else {
+      const std::size_t at = rng.below(blocks.size(), 3 * i + 2);
+      const Block b = blocks[at];
+      bool whole = b.words[b.bytes / 8 - 1] == b.mark;
+      for (std::size_t k = 0; k < b.bytes / 8; k += 512) whole &= b.words[k] == b.mark;
+      if (!whole) FAIL("block " << b.mark << " was overwritten before request " << i);
+      a.release(b.words, b.bytes);
+      blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(at));
+      live -= Allocator::size_class(b.bytes);
+    }
+    if (a.stats().live != live) FAIL("live is " << a.stats().live << " instead of " << live);
+  }
+  for (const Block& b : blocks) a.release(b.words, b.bytes);
+  a.trim();
+  CHECK(a.stats().live == 0);
+  CHECK(a.stats().reserved == 0);
+}
+
+TEST_CASE("allocator: trim leaves raw blocks that are live in part or whole") {
+  Allocator a(cpu());
+  void* whole = a.allocate(8 * kMiB);
+  a.release(whole, 8 * kMiB);
+  auto* part = static_cast<unsigned char*>(a.allocate(2 * kMiB));
+  auto* other = static_cast<unsigned char*>(a.allocate(8 * kMiB));
+  a.release(a.allocate(20 * kMiB), 20 * kMiB);
+  part[0] = other[0] = 7;
+  a.trim();
+  CHECK(a.stats().reserved == 16 * kMiB);
+  REQUIRE(a.stats().live == 10 * kMiB);
+  CHECK(part[0] == 7);
+  CHECK(other[0] == 7);
+  a.release(part, 2 * kMiB);
+  a.release(other, 8 * kMiB);
+  a.trim();
+  CHECK(a.stats().reserved == 0);
 }
 
 TEST_CASE("allocator: trim gives back what is cached and leaves what is live") {

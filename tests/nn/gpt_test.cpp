@@ -71,7 +71,7 @@ TEST_CASE("gradients of the whole model agree with finite differences", "[gpt][g
     const Gpt model = tiny_model(config, DType::f64);
     const TinyBatch batch = tiny_batch(config, 2, name);
     // With dropout the masks are those of this step, in both passes.
-    const Forward forward{.training = true, .seed = 3, .step = 5};
+    const Forward forward{.training = true, .seed = 3, .micro_batch = 5};
     const double at = forward_backward(model, batch, forward);
     const auto loss = [&] { return model.loss(batch.ids, batch.targets, forward).value().item(); };
     for (const Parameter& p : model.parameters()) {
@@ -209,23 +209,59 @@ TEST_CASE("dropout acts in training alone, with new masks for every micro-batch"
   };
   const Tensor plain = logits(without, {});
   CHECK(same_bits(logits(with, {}), plain));
-  const Tensor first = logits(with, {.training = true, .seed = 1, .step = 0});
+  const Tensor first = logits(with, {.training = true, .seed = 1, .micro_batch = 0});
   CHECK(!same_bits(first, plain));
-  CHECK(same_bits(logits(with, {.training = true, .seed = 1, .step = 0}), first));
-  CHECK(!same_bits(logits(with, {.training = true, .seed = 1, .step = 1}), first));
-  CHECK(!same_bits(logits(with, {.training = true, .seed = 2, .step = 0}), first));
+  CHECK(same_bits(logits(with, {.training = true, .seed = 1, .micro_batch = 0}), first));
+  CHECK(!same_bits(logits(with, {.training = true, .seed = 1, .micro_batch = 1}), first));
+  CHECK(!same_bits(logits(with, {.training = true, .seed = 2, .micro_batch = 0}), first));
 }
 
 TEST_CASE("every place that drops has a mask of its own", "[gpt]") {
   // With attention and feed-forward silenced and two embeddings alike, what differs is the masks:
   // the two halves of a block must not drop the same elements.
-  const Forward training{.training = true, .seed = 1, .step = 0};
+  const Forward training{.training = true, .seed = 1, .micro_batch = 0};
   const Var x(normal_array(Shape{1, 400}, "x").tensor(DType::f32));
   const Tensor a = training.drop(x, 0.5, 0).value(), b = training.drop(x, 0.5, 1).value();
   CHECK(!same_bits(a, b));
   CHECK(same_bits(training.drop(x, 0, 0).value(), x.value()));
-  const Forward next{.training = true, .seed = 1, .step = 1};
+  const Forward next{.training = true, .seed = 1, .micro_batch = 1};
   CHECK(!same_bits(next.drop(x, 0.5, 0).value(), b));
+}
+
+TEST_CASE("in training a block drops attention probabilities and both its outputs", "[gpt]") {
+  GptConfig config = tiny_config();
+  config.dropout = 0.5;
+  const Forward training{.training = true, .seed = 1, .micro_batch = 2};
+  const Var x(normal_array(Shape{2, config.block_size, config.n_embd}, "x").tensor(DType::f32));
+  const Gpt model = tiny_model(config, DType::f32);
+  const TransformerBlock& block = model.blocks[0];
+
+  // The layer by itself drops nothing but probabilities.
+  const CausalSelfAttention& attn = block.attn;
+  const Tensor dropped = attn(x, training, 1).value();
+  CHECK(!same_bits(dropped, attn(x, {}, 1).value()));
+  CHECK(same_bits(attn(x, training, 1).value(), dropped));
+  CHECK(!same_bits(attn(x, training, 4).value(), dropped));
+
+  // Which elements one branch leaves as they are while weights of zero silence the other.
+  const auto unchanged = [&](Tensor silenced) {
+    const Tensor kept = silenced.clone();
+    silenced.fill(0);
+    const Array y(block(x, training).value()), before(x.value());
+    silenced.copy_from(kept);
+    std::vector<bool> same;
+    for (std::int64_t i = 0; i < y.numel(); ++i) same.push_back(y[i] == before[i]);
+    return same;
+  };
+  const std::vector<bool> by_attention = unchanged(block.mlp.proj.weight.value());
+  const std::vector<bool> by_mlp = unchanged(attn.proj.weight.value());
+  for (const std::vector<bool>& mask : {by_attention, by_mlp}) {
+    const auto n = static_cast<double>(mask.size());
+    const auto dropped_count = static_cast<double>(std::count(mask.begin(), mask.end(), true));
+    // Five standard deviations of a binomial count.
+    CHECK(std::abs(dropped_count - 0.5 * n) < 5 * std::sqrt(0.25 * n));
+  }
+  CHECK(by_attention != by_mlp);
 }
 
 TEST_CASE("training steps have the same bits for 1, 2, 3 and 8 threads", "[gpt][threads]") {
@@ -246,7 +282,7 @@ TEST_CASE("training steps have the same bits for 1, 2, 3 and 8 threads", "[gpt][
       for (std::uint64_t step = 0; step < 3; ++step) {
         optimizer.zero_grad();
         forward_backward(model, tiny_batch(config, 3, std::to_string(step)),
-                         {.training = true, .seed = 1, .step = step});
+                         {.training = true, .seed = 1, .micro_batch = step});
         optimizer.step();
       }
       return model.parameters();
@@ -266,26 +302,27 @@ TEST_CASE("training steps have the same bits for 1, 2, 3 and 8 threads", "[gpt][
 TEST_CASE("the second training step makes no raw allocation", "[gpt][memory]") {
   GptConfig config = tiny_config();
   config.n_embd = 32;
+  config.block_size = 32;  // a batch row's activations are then as large as a gradient
   config.dropout = 0.1;
   const int before = cpu::threads();
   for (const std::string rule : {"adamw", "muon"}) {
-    for (int threads : {1, 2}) {
+    for (const auto& [threads, micro_batches] : {std::pair{1, 1}, {1, 2}, {2, 1}, {2, 2}}) {
       cpu::set_threads(threads);
       const Gpt model = tiny_model(config, DType::f32);
       OptimizerConfig c = adamw(1e-3);
       c.optimizer = rule;
       Optimizer optimizer(model.parameters(), std::move(c));
       Allocator& allocator = backend_of(Device{}).allocator();
-      const auto step = [&](std::uint64_t i, double scale) {
+      const auto step = [&, micros = micro_batches](std::uint64_t i, double scale) {
         optimizer.zero_grad();
         const TinyBatch batch = tiny_batch(config, 2, std::to_string(i));
-        for (std::int64_t micro = 0; micro < 2; ++micro)
+        for (std::int64_t micro = 0; micro < micros; ++micro)
           forward_backward(
               model, {batch.ids.slice(micro, micro + 1), batch.targets.slice(micro, micro + 1)},
-              {.training = true, .seed = 1, .step = i}, scale);
+              {.training = true, .seed = 1, .micro_batch = i}, scale);
         return optimizer.step().grad_norm;
       };
-      INFO(rule << ", " << threads << " threads");
+      INFO(rule << ", " << threads << " threads, " << micro_batches << " micro-batches");
       allocator.trim();
       const std::int64_t start = allocator.stats().raw_allocs;
       // The first step of adamw is not clipped, later ones are. muon holds the clipped gradients of

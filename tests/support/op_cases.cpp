@@ -184,20 +184,20 @@ void add_embedding(std::vector<OpCase>& cases) {
 }
 
 OpCase attention_case(std::string variant, std::int64_t batch, std::int64_t time, AttentionShape s,
-                      double deviation = 1) {
+                      double deviation = 1, AttentionDropout dropout = {}) {
   OpCase c;
   c.op = "causal_attention";
   c.variant = std::move(variant);
   const Shape x{batch, time, s.packed()};
   c.inputs = {{.name = "qkv", .shape = x, .deviation = deviation}};
   c.bad = {{0, x.with_last(s.packed() + 1)}, {0, Shape{batch * time, s.packed()}}};
-  c.apply = [=](const Vars& v) { return causal_attention(v[0], s); };
+  c.apply = [=](const Vars& v) { return causal_attention(v[0], s, {}, dropout); };
   c.reference = [=](const Arrays& a) {
     const std::int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size;
-    return reference::causal_attention(reference::columns(a[0], 0, q),
-                                       reference::columns(a[0], q, q + kv),
-                                       reference::columns(a[0], q + kv, q + 2 * kv), s.heads,
-                                       s.kv_heads, 1 / std::sqrt(static_cast<double>(s.head_size)))
+    return reference::causal_attention(
+               reference::columns(a[0], 0, q), reference::columns(a[0], q, q + kv),
+               reference::columns(a[0], q + kv, q + 2 * kv), s.heads, s.kv_heads,
+               1 / std::sqrt(static_cast<double>(s.head_size)), dropout)
         .y;
   };
   c.terms = std::max(time * s.heads / s.kv_heads, s.head_size);
@@ -217,6 +217,11 @@ void add_attention(std::vector<OpCase>& cases) {
     cases.push_back(attention_case(std::to_string(time) + " positions", 1, time, {2, 1, 16}));
   cases.push_back(attention_case("several tiles and batches", 3, 150, {4, 2, 32}));
   cases.push_back(attention_case("sharp", 1, 70, {2, 2, 8}, 2));
+  const auto drop = [](double p) { return AttentionDropout{p, 0x123456789abcdef, 0xfedcba98765}; };
+  cases.push_back(attention_case("dropout", 2, 9, {4, 4, 6}, 1, drop(0.3)));
+  cases.push_back(attention_case("dropout, 130 positions", 2, 130, {4, 2, 16}, 1, drop(0.3)));
+  cases.push_back(attention_case("dropout, 128 positions", 1, 128, {1, 1, 16}, 1, drop(0.3)));
+  cases.push_back(attention_case("nearly all dropped", 2, 67, {3, 1, 4}, 1, drop(0.9)));
 }
 
 OpCase cross_entropy_case(std::string variant, Shape logits, double deviation = 1,

@@ -7,6 +7,35 @@
 
 namespace muonlab::test::reference {
 
+namespace {
+
+/// Salmon et al. 2011, section 3.3, written out: the two products of a round as 64-bit integers.
+std::uint32_t philox_word(std::uint64_t block, std::uint64_t stream, std::uint64_t key, int word) {
+  std::uint64_t x[4] = {block & 0xffffffff, block >> 32, stream & 0xffffffff, stream >> 32};
+  std::uint64_t k0 = key & 0xffffffff, k1 = key >> 32;
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t left = 0xD2511F53 * x[0], right = 0xCD9E8D57 * x[2];
+    const std::uint64_t y0 = (right >> 32) ^ x[1] ^ k0, y2 = (left >> 32) ^ x[3] ^ k1;
+    x[1] = right & 0xffffffff;
+    x[3] = left & 0xffffffff;
+    x[0] = y0;
+    x[2] = y2;
+    k0 = (k0 + 0x9E3779B9) & 0xffffffff;  // the golden ratio and sqrt(3) - 1, times 2^32
+    k1 = (k1 + 0xBB67AE85) & 0xffffffff;
+  }
+  return static_cast<std::uint32_t>(x[word]);
+}
+
+/// What element i of a tensor is multiplied with.
+double dropout_factor(std::int64_t i, double p, std::uint64_t seed, std::uint64_t stream) {
+  constexpr std::uint64_t kDropout = 3;  // RngPurpose::dropout, which is never renumbered
+  const std::uint32_t word = philox_word(static_cast<std::uint64_t>(i / 4), stream,
+                                         seed ^ (kDropout << 56), static_cast<int>(i % 4));
+  return word < p * 4294967296.0 ? 0 : 1 / (1 - p);
+}
+
+}  // namespace
+
 double activate(Activation kind, double x) {
   switch (kind) {
     case Activation::none:
@@ -109,7 +138,7 @@ Array columns(const Array& x, std::int64_t begin, std::int64_t end) {
 }
 
 Attention causal_attention(const Array& q, const Array& k, const Array& v, std::int64_t heads,
-                           std::int64_t kv_heads, double scale) {
+                           std::int64_t kv_heads, double scale, const AttentionDropout& drop) {
   const std::int64_t batch = q.shape[0], tq = q.shape[1], tk = k.shape[1], d = q.shape[2] / heads;
   const std::int64_t group_size = heads / kv_heads;
   Attention out{Array(q.shape), Array(Shape{batch, heads, tq}),
@@ -134,10 +163,14 @@ Attention causal_attention(const Array& q, const Array& k, const Array& v, std::
         double sum = 0;
         for (double& s : p) sum += s = std::exp(s - top);
         out.lse[(b * heads + h) * tq + i] = top + std::log(sum);
-        for (std::int64_t j = 0; j < keys; ++j)
+        for (std::int64_t j = 0; j < keys; ++j) {
+          const double factor =
+              dropout_factor(((b * heads + h) * tq + i) * tk + j, drop.p, drop.seed, drop.stream);
           for (std::int64_t e = 0; e < d; ++e)
             out.y[(b * tq + i) * heads * d + h * d + e] +=
-                p[static_cast<std::size_t>(j)] / sum * v[(b * tk + j) * kv_heads * d + g * d + e];
+                factor * p[static_cast<std::size_t>(j)] / sum *
+                v[(b * tk + j) * kv_heads * d + g * d + e];
+        }
       }
     }
   }
@@ -164,35 +197,9 @@ Array cross_entropy(const Array& logits, const Array& targets) {
   return mean;
 }
 
-namespace {
-
-/// Salmon et al. 2011, section 3.3, written out: the two products of a round as 64-bit integers.
-std::uint32_t philox_word(std::uint64_t block, std::uint64_t stream, std::uint64_t key, int word) {
-  std::uint64_t x[4] = {block & 0xffffffff, block >> 32, stream & 0xffffffff, stream >> 32};
-  std::uint64_t k0 = key & 0xffffffff, k1 = key >> 32;
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t left = 0xD2511F53 * x[0], right = 0xCD9E8D57 * x[2];
-    const std::uint64_t y0 = (right >> 32) ^ x[1] ^ k0, y2 = (left >> 32) ^ x[3] ^ k1;
-    x[1] = right & 0xffffffff;
-    x[3] = left & 0xffffffff;
-    x[0] = y0;
-    x[2] = y2;
-    k0 = (k0 + 0x9E3779B9) & 0xffffffff;  // the golden ratio and sqrt(3) - 1, times 2^32
-    k1 = (k1 + 0xBB67AE85) & 0xffffffff;
-  }
-  return static_cast<std::uint32_t>(x[word]);
-}
-
-}  // namespace
-
 Array dropout(const Array& x, double p, std::uint64_t seed, std::uint64_t stream) {
-  constexpr std::uint64_t kDropout = 3;  // RngPurpose::dropout, which is never renumbered
   Array y = x;
-  for (std::int64_t i = 0; i < x.numel(); ++i) {
-    const std::uint32_t word = philox_word(static_cast<std::uint64_t>(i / 4), stream,
-                                           seed ^ (kDropout << 56), static_cast<int>(i % 4));
-    y[i] = word < p * 4294967296.0 ? 0 : x[i] / (1 - p);
-  }
+  for (std::int64_t i = 0; i < x.numel(); ++i) y[i] *= dropout_factor(i, p, seed, stream);
   return y;
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/ops/attention.h"
 #include "tests/support/array.h"
 
 // Every fused primitive composed from its definition, in f64 and plain loops: the oracle of the
@@ -38,9 +39,10 @@ struct Attention {
   std::vector<double> max_logit;  ///< per head, over batch and unmasked positions
 };
 /// q (B, Tq, H D), k and v (B, Tk, Hkv D). Query head h reads group h / (H / Hkv); query i sees
-/// the keys j <= i + Tk - Tq.
+/// the keys j <= i + Tk - Tq. Of the probabilities, as an array (B, H, Tq, Tk), elements are
+/// dropped as by dropout() below.
 Attention causal_attention(const Array& q, const Array& k, const Array& v, std::int64_t heads,
-                           std::int64_t kv_heads, double scale);
+                           std::int64_t kv_heads, double scale, const AttentionDropout& drop = {});
 
 /// -log softmax(logits[n])[targets[n]] for each row n. logits (..., V), targets (...).
 Array cross_entropy_rows(const Array& logits, const Array& targets);

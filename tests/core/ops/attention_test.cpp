@@ -118,6 +118,105 @@ TEST_CASE("logits of thousands neither overflow nor lose the winner", "[attentio
   CHECK(relative_error(got, expected(qkv, s).y) < 5e-3);
 }
 
+namespace {
+
+/// The dropout mask (B, H, T, T) that each pass applies. Queries of zero give uniform probabilities
+/// P, and unit vectors, one for each position (so D = T), as values and as gradients show them:
+/// y = P M, dv = (P M)T.
+struct Masks {
+  std::vector<double> forward, backward;
+};
+Masks masks(std::int64_t batch, std::int64_t heads, std::int64_t time,
+            const AttentionDropout& drop) {
+  const std::int64_t width = heads * time, packed = 3 * width;
+  Array qkv(Shape{batch, time, packed}), dy(Shape{batch, time, width});
+  for (std::int64_t row = 0; row < batch * time; ++row)
+    for (std::int64_t h = 0; h < heads; ++h) {
+      qkv[row * packed + 2 * width + h * time + row % time] = 1;
+      dy[row * width + h * time + row % time] = 1;
+    }
+  const Tensor x = qkv.tensor(DType::f64), dx = Tensor::empty(x.shape(), DType::f64);
+  const AttentionArgs args{.q = x,
+                           .k = x,
+                           .v = x,
+                           .q_offset = 0,
+                           .k_offset = width,
+                           .v_offset = 2 * width,
+                           .heads = heads,
+                           .kv_heads = heads,
+                           .head_size = time,
+                           .keys = time,
+                           .scale = 1,
+                           .dropout = drop.p,
+                           .dropout_seed = drop.seed,
+                           .dropout_stream = drop.stream,
+                           .y = Tensor::empty({batch, time, width}, DType::f64),
+                           .lse = Tensor::empty({batch, heads, time}, DType::f64)};
+  Backend& backend = backend_of(Device{});
+  backend.attention(args);
+  backend.attention_backward(
+      {.forward = args, .dy = dy.tensor(DType::f64), .dq = dx, .dk = dx, .dv = dx});
+  const Array y(args.y), dv(dx);
+  Masks m;
+  for (std::int64_t b = 0; b < batch; ++b)
+    for (std::int64_t h = 0; h < heads; ++h)
+      for (std::int64_t i = 0; i < time; ++i)
+        for (std::int64_t j = 0; j < time; ++j) {
+          const auto keys = static_cast<double>(i + 1);
+          m.forward.push_back(y[(b * time + i) * width + h * time + j] * keys);
+          m.backward.push_back(dv[(b * time + j) * packed + 2 * width + h * time + i] * keys);
+        }
+  return m;
+}
+
+}  // namespace
+
+TEST_CASE("dropout of attention drops its share, the same in both passes", "[attention]") {
+  constexpr std::int64_t kBatch = 2, kHeads = 3, kTime = 130;
+  constexpr auto kCount = static_cast<std::size_t>(kBatch * kHeads * kTime * kTime);
+  constexpr double kPairs = kBatch * kHeads * kTime * (kTime + 1) / 2;
+  for (double p : {0.1, 0.5, 0.9}) {
+    INFO("p = " << p);
+    const Masks m = masks(kBatch, kHeads, kTime, {p, 7, 11});
+    REQUIRE(m.forward.size() == kCount);
+    // Probabilities come from an exponential, a sum, a logarithm and a reciprocal: some eps each,
+    // and the logarithm's, of log T, counts for its own size.
+    const double kept = 1 / (1 - p), near = 40 * epsilon(DType::f64) * kept;
+    double dropped = 0, differ_between_heads = 0;
+    for (std::size_t e = 0; e < kCount; ++e) {
+      const double forward = m.forward[e], backward = m.backward[e];
+      const std::size_t query = e / kTime % kTime, key = e % kTime;
+      const bool zero = forward == 0;
+      if ((key > query && !zero) || zero != (backward == 0) ||
+          (!zero && (std::abs(forward - kept) > near || std::abs(backward - kept) > near)))
+        FAIL("query " << query << ", key " << key << ": " << forward << " and " << backward);
+      if (key > query) continue;
+      dropped += zero;
+      differ_between_heads += zero != (m.forward[(e + kTime * kTime) % kCount] == 0);
+    }
+    // Five standard deviations of a binomial count.
+    const auto spread = [&](double share) { return 5 * std::sqrt(kPairs * share * (1 - share)); };
+    CHECK(std::abs(dropped - kPairs * p) < spread(p));
+    // Two heads differ where one of two independent elements is dropped. Each element is in two of
+    // the pairs, which at most triples the variance.
+    const double differ = 2 * p * (1 - p);
+    CHECK(std::abs(differ_between_heads - kPairs * differ) < std::sqrt(3.) * spread(differ));
+  }
+}
+
+TEST_CASE("the dropout of attention is decided by seed and stream alone", "[attention]") {
+  const std::vector<double> mask = masks(1, 2, 70, {0.4, 7, 11}).forward;
+  CHECK(masks(1, 2, 70, {0.4, 7, 11}).forward == mask);
+  CHECK(masks(1, 2, 70, {0.4, 8, 11}).forward != mask);
+  CHECK(masks(1, 2, 70, {0.4, 7, 12}).forward != mask);
+}
+
+TEST_CASE("attention refuses a dropout that is no probability", "[attention]") {
+  const Tensor qkv = Tensor::zeros({1, 3, 12});
+  for (double p : {-0.1, 1.0, std::nan("")})
+    CHECK_THROWS_AS(causal_attention(qkv, {1, 1, 4}, {}, {p, 0, 0}), ConfigError);
+}
+
 TEST_CASE("attention refuses heads that cannot be, and a cache that is full", "[attention]") {
   const Tensor qkv = Tensor::zeros({1, 3, 40});
   CHECK_THROWS_AS(causal_attention(qkv, {4, 3, 4}), ShapeError);
