@@ -8,15 +8,17 @@
 //   so are those of one block with a __syncthreads between them (Now::interval differs),
 //   so are those of one warp if the later thread has seen the earlier access through __syncwarp,
 //   and nothing else is.
-// Each two bytes of memory remember their latest write and their latest read. A record that takes
+// Each two bytes of memory remember their latest write, read and atomic update. A record that takes
 // the place of another, unordered one (reads beside reads, atomics beside atomics) remembers that
-// there were others.
+// there were others. A write takes the place of one that is ordered before it: whoever is ordered
+// behind it is so behind both.
 
 #include <elf.h>
 #include <fmt/format.h>
 #include <link.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -32,7 +34,7 @@ namespace {
 constexpr int kLanes = 32;
 
 struct Record {
-  enum Flag : std::uint8_t { atomic = 1, other_warps = 2, other_blocks = 4 };
+  enum Flag : std::uint8_t { other_warps = 1, other_blocks = 2 };
   const void* code;
   std::uint32_t interval, block;
   std::uint32_t clock;  ///< of the warp
@@ -42,7 +44,8 @@ struct Record {
   std::uint8_t bytes;  ///< of the two, one bit each
 };
 struct Cell {
-  Record write, read;
+  std::array<Record, 3> records;
+  Record& latest(Access access) { return records[std::size_t(access)]; }
 };
 constexpr std::size_t kCellBytes = 2;
 constexpr std::uint8_t kBothBytes = 3;
@@ -106,6 +109,9 @@ void remember_others(const Record& old, Record& next) {
     next.lanes |= unseen_lanes(old);
 }
 
+// Two accesses that need no order.
+bool may_overlap(Access a, Access b) { return a == b && a != Access::write; }
+
 const char* past(Access access) {
   return access == Access::read ? "read" : access == Access::write ? "wrote" : "updated atomically";
 }
@@ -139,32 +145,21 @@ void report_race(bool shared, const Touch& touch, const Record& old, Access old_
 template <class What>
 void track(Cell& cell, std::uint8_t bytes, std::uint32_t since, bool shared, const Touch& touch,
            What what) {
-  Record next{
-      touch.code, now.interval, now.block, now.warp_clock, this_lane(), std::uint16_t(now.thread),
-      0,          bytes};
-  if (touch.access == Access::atomic) next.flags = Record::atomic;
   const auto applies = [&](const Record& r) {
     return r.interval >= since && (r.bytes & bytes) != 0;
   };
-
-  bool raced = false;
-  if (applies(cell.write)) {
-    const bool old_is_atomic = (cell.write.flags & Record::atomic) != 0;
-    if (touch.access == Access::atomic && old_is_atomic) {
-      remember_others(cell.write, next);
-    } else if (unordered(cell.write)) {
-      raced = true;
-      report_race(shared, touch, cell.write, old_is_atomic ? Access::atomic : Access::write, what);
-    }
+  for (const Access other : {Access::write, Access::read, Access::atomic}) {
+    const Record& old = cell.latest(other);
+    if (may_overlap(touch.access, other) || !applies(old) || !unordered(old)) continue;
+    report_race(shared, touch, old, other, what);
+    break;
   }
-  if (touch.access == Access::read) {
-    if (applies(cell.read)) remember_others(cell.read, next);
-    cell.read = next;
-    return;
-  }
-  if (!raced && applies(cell.read) && unordered(cell.read))
-    report_race(shared, touch, cell.read, Access::read, what);
-  cell.write = next;
+  Record next{
+      touch.code, now.interval, now.block, now.warp_clock, this_lane(), std::uint16_t(now.thread),
+      0,          bytes};
+  Record& own = cell.latest(touch.access);
+  if (touch.access != Access::write && applies(own)) remember_others(own, next);
+  own = next;
 }
 
 template <class What>

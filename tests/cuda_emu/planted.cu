@@ -70,6 +70,23 @@ __global__ void byte_race(float* out) {
   out[i] = t[i ^ 32];  // bug: byte_race
 }
 
+__global__ void warp_reader_left(float* out, const float* in) {
+  SELFTEST_SHARED(float, t, );
+  const unsigned i = threadIdx.x;
+  if (i == 0) t = in[0];
+  __syncthreads();
+  out[i] = t;
+  if (i == 31) t = 2;  // bug: warp_reader_left
+}
+
+__global__ void counter_not_ready(float* out) {
+  SELFTEST_SHARED(int, count, );
+  if (threadIdx.x == 0) count = 0;
+  atomicAdd(&count, 1);  // bug: counter_not_ready
+  __syncthreads();
+  out[threadIdx.x] = float(count);
+}
+
 // ---- Barriers and warp operations
 
 __global__ void divergent_sync(float* out) {
@@ -151,6 +168,14 @@ __global__ void shared_pointer_beyond(float* out) {
   out[threadIdx.x] = t[63];
 }
 
+__global__ void shared_pointer_before(float* out) {
+  SELFTEST_SHARED(float, t, [64]);
+  float* p = t;
+  p[int(threadIdx.x) - 1] = 1;  // bug: shared_pointer_before
+  __syncthreads();
+  out[threadIdx.x] = t[0];
+}
+
 __global__ void shared_index_beyond_row(float* out) {
   SELFTEST_SHARED(float, t, [2][32]);
   t[threadIdx.x / 32][threadIdx.x % 32] = 1;
@@ -213,6 +238,12 @@ __global__ void block_reads_other(float* out) {
   }
 }
 
+__global__ void last_block_writes(float* out) {
+  const float v = out[0];
+  __syncthreads();
+  if (blockIdx.x == 1 && threadIdx.x == 0) out[0] = v + 1;  // bug: last_block_writes
+}
+
 __global__ void plain_counter(float* out) {
   out[0] += 1;  // bug: plain_counter
 }
@@ -244,6 +275,12 @@ __global__ void one_reader_left(float* out, const float* in) {
 
 __global__ void misaligned(float* out) {
   reinterpret_cast<float4*>(out + 1)[0] = make_float4(1, 2, 3, 4);  // bug: misaligned
+}
+
+__global__ void misaligned_shared(float* out) {
+  SELFTEST_SHARED(float, t, [8]);
+  reinterpret_cast<float4*>(t + 2)[0] = make_float4(1, 2, 3, 4);  // bug: misaligned_shared
+  out[0] = t[2];
 }
 
 __global__ void misaligned_atomic(float* out) {
@@ -548,6 +585,8 @@ std::vector<PlantedBug> planted_bugs() {
       KERNEL_BUG(half_syncwarp, race_shared, 1, 64, 0),
       KERNEL_BUG(byte_race, race_shared, 1, 64, 0),
       KERNEL_BUG(one_reader_left, race_shared, 1, 64, 0, b.in),
+      KERNEL_BUG(warp_reader_left, race_shared, 1, 32, 0, b.in),
+      KERNEL_BUG(counter_not_ready, race_shared, 1, 64, 0),
       KERNEL_BUG(divergent_sync, barrier_diverged, 1, 64, 0),
       KERNEL_BUG(early_return_sync, barrier_exited, 1, 64, 0),
       KERNEL_BUG(sync_against_shuffle, deadlock, 1, 64, 0),
@@ -560,6 +599,7 @@ std::vector<PlantedBug> planted_bugs() {
       KERNEL_BUG(read_beyond, out_of_bounds, 1, 128, 0, b.in),
       KERNEL_BUG(read_a_row_beyond, out_of_bounds, 1, 32, 0, b.in),
       KERNEL_BUG(shared_pointer_beyond, out_of_bounds, 1, 64, 0),
+      KERNEL_BUG(shared_pointer_before, out_of_bounds, 1, 64, 0),
       KERNEL_BUG(shared_index_beyond_row, out_of_bounds, 1, 64, 0),
       KERNEL_BUG(dynamic_beyond, out_of_bounds, 1, 64, 60 * sizeof(float)),
       KERNEL_BUG(uninitialised_shared, uninitialised, 1, 64, 0),
@@ -571,10 +611,12 @@ std::vector<PlantedBug> planted_bugs() {
       BUG(freed_in_stream, use_after_free, run_freed_in_stream),
       KERNEL_BUG(blocks_write, race_global, 2, 64, 0),
       KERNEL_BUG(block_reads_other, race_global, 2, 64, 0),
+      KERNEL_BUG(last_block_writes, race_global, 2, 64, 0),
       KERNEL_BUG(plain_counter, race_global, 1, 64, 0),
       KERNEL_BUG(atomic_against_plain, race_global, 1, 64, 0),
       KERNEL_BUG(missing_sync_global, race_global, 1, 64, 0),
       KERNEL_BUG(misaligned, misaligned, 1, 1, 0),
+      KERNEL_BUG(misaligned_shared, misaligned, 1, 1, 0),
       KERNEL_BUG(misaligned_atomic, misaligned, 1, 1, 0),
       KERNEL_BUG(host_pointer, host_pointer, 1, 64, 0, g_host),
       KERNEL_BUG(null_pointer, host_pointer, 1, 64, 0, nullptr),

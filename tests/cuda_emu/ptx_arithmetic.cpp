@@ -401,7 +401,7 @@ void shift(Thread& t, const Instruction& i) {
   if constexpr (kLeft) {
     result = beyond ? T{0} : static_cast<T>(Unsigned<T>(a) << count);
   } else {
-    result = static_cast<T>(beyond ? (a < T{0} ? -1 : 0) : a >> count);
+    result = static_cast<T>(beyond ? (a < T{0} ? T(-1) : T{0}) : T(a >> count));
   }
   t.set(i, result);
 }
@@ -456,7 +456,7 @@ struct Brev {
 template <class T>
 void find_bit(Thread& t, const Instruction& i) {
   const T a = t.get<T>(i, 1);
-  const auto bits = static_cast<Unsigned<T>>(a < T{0} ? ~a : a);
+  const auto bits = static_cast<Unsigned<T>>(a < T{0} ? T(~a) : a);
   const int place = kBits<T> - 1 - std::countl_zero(bits);
   const int result = place < 0 || !i.shift_amount ? place : kBits<T> - 1 - place;
   t.set(i, static_cast<std::uint32_t>(result));

@@ -162,6 +162,7 @@ TEST_CASE("ptx atomics return the old value and leave the new one") {
       {"inc", "u32", 5, 5, 0},
       {"inc", "u32", 9, 5, 0},
       {"dec", "u32", 3, 5, 2},
+      {"dec", "u32", 5, 5, 4},
       {"dec", "u32", 0, 5, 5},
       {"dec", "u32", 9, 5, 5},
   };

@@ -128,6 +128,12 @@ double integer_to_odd(T x) {
   return add_to_odd(static_cast<double>(Wide{x} - static_cast<Wide>(low)), low);
 }
 
+/// x, read where the compiler cannot move it: it takes arithmetic for independent of the mode.
+template <class T>
+T pinned(T x) {
+  volatile T copy = x;
+  return copy;
+}
 /// f(arguments...) of float or double in a rounding mode.
 template <class F, class... T>
 auto in_rounding(Rounding rounding, F f, T... arguments) {
@@ -136,10 +142,9 @@ auto in_rounding(Rounding rounding, F f, T... arguments) {
                    : rounding == Rounding::kDown ? FE_DOWNWARD
                                                  : FE_UPWARD;
   std::fesetround(mode);
-  // volatile: the compiler moves arithmetic across calls otherwise.
-  volatile auto result = [&](volatile T... inputs) { return f(T(inputs)...); }(arguments...);
+  const auto result = pinned(f(pinned(arguments)...));
   std::fesetround(FE_TONEAREST);
-  return decltype(f(arguments...))(result);
+  return result;
 }
 
 /// x rounded to a whole number.

@@ -10,6 +10,7 @@
 #include "tests/support/catch.h"
 
 using namespace muonlab::ptx;
+using Catch::Matchers::Equals;
 
 namespace {
 
@@ -64,6 +65,8 @@ TEST_CASE("ptx that is not known is refused with file, line and text") {
                       ContainsSubstring(row.message));
     CHECK_THROWS_AS(parse(kernel(row.body), "k.ptx"), ParseError);
   }
+  CHECK_THROWS_WITH(parse(kernel("mov.u32 %r1,\n  %clock;\nadd.s32 %r1, %r2, %r3;"), "k.ptx"),
+                    Equals("k.ptx:8: PTX mode does not know '%clock', in: mov.u32 %r1, %clock;"));
   CHECK_THROWS_WITH(
       parse(kHeader + ".global .surfref s;\n", "m.ptx"),
       ContainsSubstring("m.ptx:4: unknown type of a variable, in: .global .surfref s"));

@@ -14,7 +14,7 @@ std::uint64_t Snippet::run(const std::string& code, const std::vector<std::uint6
                      ".visible .entry snippet(.param .u64 out, .param .u64 memory";
   for (std::size_t k = 1; k <= inputs.size(); ++k) text += fmt::format(", .param .b64 in{}", k);
   text +=
-      ") {\n.reg .b16 %h<9>;\n.reg .b32 %r<9>;\n.reg .b64 %d<10>;\n.reg .pred %p<9>;\n"
+      ") {\n.reg .pred %p<9>;\n.reg .b16 %h<9>;\n.reg .b32 %r<9>;\n.reg .b64 %d<10>;\n"
       ".shared .align 16 .b8 tile[64];\n";
   for (std::size_t k = 1; k <= inputs.size(); ++k) {
     text += fmt::format(
