@@ -8,10 +8,12 @@
 // than a head, so that 8 threads that read 16 bytes each from 8 rows meet all 32 banks.
 #include <cmath>
 #include <string>
+#include <type_traits>
 
 #include "core/error.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/device.cuh"
+#include "cuda/philox.cuh"
 
 namespace muonlab::cuda {
 namespace kern {
@@ -48,6 +50,14 @@ struct Attention {
   std::int64_t heads, kv_heads, queries, keys;
   int head_size;
   float scale;
+  DropoutMask mask;
+
+  /// What dropout multiplies the probability of a key with.
+  __device__ __forceinline__ float mask_of(std::int64_t b, std::int64_t h, std::int64_t query,
+                                           std::int64_t key) const {
+    const std::int64_t row = (b * heads + h) * queries + query;
+    return mask_factor(mask, static_cast<std::uint64_t>(row * keys + key));
+  }
 };
 
 /// tile[r] = row first + r of the head; zeros beyond row `end` and beyond the head's size.
@@ -159,7 +169,7 @@ __device__ __forceinline__ void store_rows(Head<float> head, std::int64_t first,
 }
 
 /// Grid: tiles of 16 R queries (the longest first), heads, batch. max_logit may be null.
-template <int D, int R>
+template <int D, int R, bool Dropout>
 __global__ void __launch_bounds__(kThreads, 2)
     attention(Attention a, Heads<float> y, float* __restrict__ lse, float* max_logit) {
   float* q_tile = dyn_smem<float>();
@@ -204,6 +214,8 @@ __global__ void __launch_bounds__(kThreads, 2)
       for (int j = 0; j < kPerThread; ++j) {
         s[i][j] = expf(s[i][j] - new_top);
         sum[i] += s[i][j];
+        if constexpr (Dropout)
+          s[i][j] *= a.mask_of(b, h, position - past, k0 + thread_x() + kSide * j);
       }
 #pragma unroll
       for (int c = 0; c < D / kSide; ++c) out[i][c] *= correction;
@@ -250,7 +262,7 @@ struct Backward {
 };
 
 /// Grid: tiles of 16 R keys (the one with the most queries first), groups, batch.
-template <int D, int R>
+template <int D, int R, bool Dropout>
 __global__ void __launch_bounds__(kThreads, 2)
     attention_backward_kv(Attention a, Backward back, Heads<float> dk, Heads<float> dv) {
   float* k_tile = dyn_smem<float>();
@@ -285,8 +297,10 @@ __global__ void __launch_bounds__(kThreads, 2)
         for (int i = 0; i < R; ++i) {
           const std::int64_t key = first + thread_y() + kSide * i;
           const bool seen = inside && key <= query;
-          p[i][j] = seen ? expf(p[i][j] * a.scale - shift) : 0.0f;
-          ds[i][j] = seen ? a.scale * p[i][j] * (ds[i][j] - delta) : 0.0f;
+          const float mask = Dropout ? a.mask_of(b, h, query, key) : 1.0f;
+          const float weight = seen ? expf(p[i][j] * a.scale - shift) : 0.0f;
+          p[i][j] = weight * mask;
+          ds[i][j] = seen ? a.scale * weight * (ds[i][j] * mask - delta) : 0.0f;
         }
       }
       share_weights<R>(weights, p);
@@ -306,7 +320,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 /// Grid: tiles of 16 R queries (the longest first), heads, batch.
-template <int D, int R>
+template <int D, int R, bool Dropout>
 __global__ void __launch_bounds__(kThreads, 2)
     attention_backward_q(Attention a, Backward back, Heads<float> dq) {
   float* q_tile = dyn_smem<float>();
@@ -343,8 +357,9 @@ __global__ void __launch_bounds__(kThreads, 2)
       for (int j = 0; j < kPerThread; ++j) {
         const std::int64_t key = k0 + thread_x() + kSide * j;
         const bool seen = key <= query && query < a.queries;
+        const float mask = Dropout ? a.mask_of(b, h, query, key) : 1.0f;
         const float weight = seen ? expf(p[i][j] * a.scale - shift[i]) : 0.0f;
-        ds[i][j] = seen ? a.scale * weight * (ds[i][j] - delta[i]) : 0.0f;
+        ds[i][j] = seen ? a.scale * weight * (ds[i][j] * mask - delta[i]) : 0.0f;
       }
     }
     share_weights<R>(weights, ds);
@@ -379,21 +394,27 @@ kern::Attention describe(const AttentionArgs& a) {
           a.q.shape()[1],
           a.keys,
           static_cast<int>(a.head_size),
-          static_cast<float>(a.scale)};
+          static_cast<float>(a.scale),
+          dropout_mask(a.dropout, a.dropout_seed, a.dropout_stream)};
 }
 
-template <int D>
-struct HeadSize {};
+/// A size of head that kernels are made for, and whether they drop probabilities.
+template <int D, bool Dropout>
+struct Variant {};
 
-/// Calls f with the smallest size of head that kernels are made for and that holds `size`.
+/// Calls f with the kernels' variant for these arguments: the smallest head that holds theirs.
 template <class F>
-void with_head_size(std::int64_t size, const F& f) {
-  if (size <= 16) return f(HeadSize<16>{});
-  if (size <= 32) return f(HeadSize<32>{});
-  if (size <= 64) return f(HeadSize<64>{});
-  if (size <= 128) return f(HeadSize<128>{});
-  throw Unsupported("[causal_attention] the CUDA backend takes heads of size up to 128; got " +
-                    std::to_string(size));
+void with_variant(const AttentionArgs& a, const F& f) {
+  const auto choose = [&]<bool Dropout>(std::bool_constant<Dropout>) {
+    if (a.head_size <= 16) return f(Variant<16, Dropout>{});
+    if (a.head_size <= 32) return f(Variant<32, Dropout>{});
+    if (a.head_size <= 64) return f(Variant<64, Dropout>{});
+    if (a.head_size <= 128) return f(Variant<128, Dropout>{});
+    throw Unsupported("[causal_attention] the CUDA backend takes heads of size up to 128; got " +
+                      std::to_string(a.head_size));
+  };
+  if (a.dropout > 0) return choose(std::true_type{});
+  choose(std::false_type{});
 }
 
 /// Shared memory of a block that owns `own` and streams `streamed` arrays of rows.
@@ -405,30 +426,30 @@ std::size_t tile_bytes(int own, int streamed) {
          sizeof(float);
 }
 
-template <int D>
+template <int D, bool Dropout>
 void launch_forward(const AttentionArgs& args, cudaStream_t stream) {
   constexpr int kOwn = 4;
   const kern::Attention a = describe(args);
-  launch(kern::attention<D, kOwn>,
+  launch(kern::attention<D, kOwn, Dropout>,
          Grid(divide_up(a.queries, kern::kSide * kOwn), a.heads, args.q.shape()[0]), kern::kThreads,
          tile_bytes<D, kOwn>(1, 2), stream, a, write_heads(args.y, 0), f32(args.lse),
          f32(args.max_logit));
 }
 
-template <int D>
+template <int D, bool Dropout>
 void launch_backward(const AttentionBackwardArgs& args, const float* delta, cudaStream_t stream) {
   // Own tiles of 32 rows instead of 64 where those need more than 99 KiB of shared memory, which
   // not every GPU has, or more than 128 registers.
-  constexpr int kOwn = D == 128 || D == 16 ? 2 : 4;
+  constexpr int kOwn = D == 32 || (D == 64 && !Dropout) ? 4 : 2;
   const AttentionArgs& forward = args.forward;
   const kern::Attention a = describe(forward);
   const kern::Backward back{read_heads(args.dy, 0), f32(forward.lse), delta};
   const std::int64_t batch = forward.q.shape()[0];
   const std::int64_t tiles = divide_up(a.queries, kern::kSide * kOwn);
-  launch(kern::attention_backward_kv<D, kOwn>, Grid(tiles, a.kv_heads, batch), kern::kThreads,
-         tile_bytes<D, kOwn>(2, 2), stream, a, back, write_heads(args.dk, forward.k_offset),
-         write_heads(args.dv, forward.v_offset));
-  launch(kern::attention_backward_q<D, kOwn>, Grid(tiles, a.heads, batch), kern::kThreads,
+  launch(kern::attention_backward_kv<D, kOwn, Dropout>, Grid(tiles, a.kv_heads, batch),
+         kern::kThreads, tile_bytes<D, kOwn>(2, 2), stream, a, back,
+         write_heads(args.dk, forward.k_offset), write_heads(args.dv, forward.v_offset));
+  launch(kern::attention_backward_q<D, kOwn, Dropout>, Grid(tiles, a.heads, batch), kern::kThreads,
          tile_bytes<D, kOwn>(2, 2), stream, a, back, write_heads(args.dq, forward.q_offset));
 }
 
@@ -436,7 +457,9 @@ void launch_backward(const AttentionBackwardArgs& args, const float* delta, cuda
 
 void CudaBackend::attention(const AttentionArgs& a) {
   if (a.y.numel() == 0) return;
-  with_head_size(a.head_size, [&]<int D>(HeadSize<D>) { launch_forward<D>(a, stream_.get()); });
+  with_variant(a, [&]<int D, bool Dropout>(Variant<D, Dropout>) {
+    launch_forward<D, Dropout>(a, stream_.get());
+  });
 }
 
 void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
@@ -448,8 +471,8 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
   launch(kern::attention_delta<kWarps>, divide_up(rows, kWarps), kWarps * kWarp, 0, stream_.get(),
          read_heads(a.y, 0), read_heads(args.dy, 0), delta.as<float>(), a.heads, rows,
          static_cast<int>(a.head_size));
-  with_head_size(a.head_size, [&]<int D>(HeadSize<D>) {
-    launch_backward<D>(args, delta.as<float>(), stream_.get());
+  with_variant(a, [&]<int D, bool Dropout>(Variant<D, Dropout>) {
+    launch_backward<D, Dropout>(args, delta.as<float>(), stream_.get());
   });
 }
 

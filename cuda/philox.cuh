@@ -45,4 +45,12 @@ __device__ __forceinline__ Vec<std::uint32_t, 4> philox(const DropoutMask& mask,
   return {{c0, c1, c2, c3}};
 }
 
+/// What the mask multiplies an element with: 0 or 1 / (1 - p).
+__device__ __forceinline__ float mask_factor(const DropoutMask& mask, std::uint64_t element) {
+  const Vec<std::uint32_t, 4> words = philox(mask, element / 4);
+  const std::uint32_t even = element & 2 ? words.v[2] : words.v[0];
+  const std::uint32_t odd = element & 2 ? words.v[3] : words.v[1];
+  return (element & 1 ? odd : even) < mask.limit ? 0.0f : mask.keep;
+}
+
 }  // namespace muonlab::cuda

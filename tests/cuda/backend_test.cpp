@@ -374,34 +374,37 @@ TEST_CASE("kernels work in place where callers may ask for it", "[cuda]") {
 TEST_CASE("heads of every size up to 128", "[cuda][attention]") {
   MUONLAB_NEEDS_GPU();
   for (std::int64_t size : {16, 24, 64, 80, 128}) {
-    const AttentionShape s{2, 1, size};
-    const std::int64_t q = 2 * size;
-    const Array qkv = normal_array(Shape{1, 67, s.packed()}, "qkv");
-    const auto want = reference::causal_attention(reference::columns(qkv, 0, q),
-                                                  reference::columns(qkv, q, q + size),
-                                                  reference::columns(qkv, q + size, q + 2 * size),
-                                                  2, 1, 1 / std::sqrt(static_cast<double>(size)));
-    // The second call runs on: its logits are smaller.
-    Tensor top = Tensor::empty({2}, kF32, kGpu);
-    top.fill(-std::numeric_limits<double>::infinity());
-    const Var y = causal_attention(gpu(qkv), s, top);
-    Array half = qkv;
-    for (double& v : half.values) v *= 0.5;
-    causal_attention(gpu(half), s, top);
-    INFO("head size " << size);
-    CHECK(relative_error(Array(y.value()), want.y) <= tolerance(kF32, 67 + size));
-    for (std::size_t h = 0; h < 2; ++h)
-      CHECK(top.to_vector()[h] == Approx(want.max_logit[h]).epsilon(tolerance(kF32, size)));
-    // Gradients: beside those of the f64 kernels on the CPU.
-    const auto gradient = [&](Device device, DType dtype) {
-      const Var x = Var::leaf(qkv.tensor(dtype, device));
-      Tape tape;
-      Recording recording(tape);
-      tape.backward(weighted_sum(causal_attention(x, s), "heads"));
-      return Array(x.grad());
-    };
-    CHECK(relative_error(gradient(kGpu, kF32), gradient(Device{}, DType::f64)) <=
-          tolerance(kF32, 2 * 67 + size));
+    for (double p : {0.0, 0.3}) {
+      const AttentionDropout drop{p, 5, 7};
+      const AttentionShape s{2, 1, size};
+      const std::int64_t q = 2 * size;
+      const Array qkv = normal_array(Shape{1, 67, s.packed()}, "qkv");
+      const auto want = reference::causal_attention(
+          reference::columns(qkv, 0, q), reference::columns(qkv, q, q + size),
+          reference::columns(qkv, q + size, q + 2 * size), 2, 1,
+          1 / std::sqrt(static_cast<double>(size)), drop);
+      // The second call runs on: its logits are smaller.
+      Tensor top = Tensor::empty({2}, kF32, kGpu);
+      top.fill(-std::numeric_limits<double>::infinity());
+      const Var y = causal_attention(gpu(qkv), s, top, drop);
+      Array half = qkv;
+      for (double& v : half.values) v *= 0.5;
+      causal_attention(gpu(half), s, top);
+      INFO("head size " << size << ", dropout " << p);
+      CHECK(relative_error(Array(y.value()), want.y) <= tolerance(kF32, 67 + size));
+      for (std::size_t h = 0; h < 2; ++h)
+        CHECK(top.to_vector()[h] == Approx(want.max_logit[h]).epsilon(tolerance(kF32, size)));
+      // Gradients: beside those of the f64 kernels on the CPU.
+      const auto gradient = [&](Device device, DType dtype) {
+        const Var x = Var::leaf(qkv.tensor(dtype, device));
+        Tape tape;
+        Recording recording(tape);
+        tape.backward(weighted_sum(causal_attention(x, s, {}, drop), "heads"));
+        return Array(x.grad());
+      };
+      CHECK(relative_error(gradient(kGpu, kF32), gradient(Device{}, DType::f64)) <=
+            tolerance(kF32, 2 * 67 + size));
+    }
   }
   CHECK_THROWS_AS(causal_attention(gpu(Shape{1, 2, 3 * 129}, "large"), {1, 1, 129}), Unsupported);
 }

@@ -47,7 +47,7 @@ Trained train(Device device, const GptConfig& c, const std::string& optimizer,
     driver.zero_grad();
     Tape tape;
     Recording recording(tape);
-    const Forward forward{.training = true, .seed = 3, .step = step};
+    const Forward forward{.training = true, .seed = 3, .micro_batch = step};
     // The ids follow from one another, so that there is something to learn.
     Tensor ids = random_ids(shape, c.vocab_size, name), targets = ids.clone();
     for (std::int32_t& t : targets.host<std::int32_t>())
