@@ -54,7 +54,8 @@ class CudaBackend final : public Backend {
   std::unique_ptr<CublasHandle> cublas_;  // made for the first product
 };
 
-/// The elements of a tensor, null for an empty handle. Throws: Unsupported unless they are f32.
+/// The elements of a tensor, null for an empty handle. Throws: Unsupported if they are f64,
+/// DtypeError if they are ids.
 float* f32(Tensor t);
 
 }  // namespace muonlab::cuda
