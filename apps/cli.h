@@ -24,6 +24,7 @@ struct OptionGroup {
 struct Assignment {
   std::string name, value;
   std::string where;  ///< "run.toml:12" for a line of a file, "" for a flag
+  bool bare = false;  ///< a line that is a name alone
 };
 
 /// What one subcommand takes.
@@ -32,7 +33,7 @@ struct CommandSpec {
   std::string summary;     ///< one sentence
   std::string positional;  ///< the option that a bare argument sets, or ""
   std::vector<OptionGroup> groups;
-  std::string notes = {};  ///< what the help text says after the options
+  std::vector<std::pair<std::string, std::string>> presets = {};  ///< name, what it is about
 };
 
 /// Splits a subcommand's arguments into assignments without applying them; nullopt if help was
@@ -40,9 +41,11 @@ struct CommandSpec {
 std::optional<std::vector<Assignment>> parse_flags(const CommandSpec& spec,
                                                    std::span<const std::string> arguments);
 
-/// Reads lines "name = value". The format is that of CLI11's configuration files: '#' or ';' begins
-/// a comment, "[muon]" puts "muon." before the names that follow, text may stand in quotes. `where`
-/// names the source in errors. Throws: ConfigError with the line.
+/// Reads lines "name = value". The format is that of CLI11's configuration files: '#' begins a
+/// comment, as does ';' at the start of a line; "[muon]" puts "muon." before the names that follow;
+/// text may stand in quotes; a flag's name alone turns it on. CLI11's own reader is not used, since
+/// it cuts text in quotes at '#', splits other text at blanks, and knows no lines. `where` names
+/// the source in errors. Throws: ConfigError with the line.
 std::vector<Assignment> parse_config(std::string_view text, const std::string& where);
 /// The same from a file. Throws: IoError.
 std::vector<Assignment> read_config(const std::filesystem::path& path);

@@ -8,7 +8,7 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
-#include <vector>
+#include <utility>
 
 namespace muonlab {
 namespace {
@@ -37,7 +37,8 @@ Terminal describe_terminal(std::FILE* stream) {
   Terminal t;
   const int fd = ::fileno(stream);
   const char* term = std::getenv("TERM");
-  t.live = ::isatty(fd) && term && std::string_view(term) != "dumb";
+  t.tty = ::isatty(fd) != 0;
+  t.live = t.tty && term && std::string_view(term) != "dumb";
   t.color = t.live && !environment_set("NO_COLOR");
   t.utf8 = locale_is_utf8();
   winsize size{};
@@ -63,6 +64,11 @@ void Display::say(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stream_);
   std::fputc('\n', stream_);
   std::fflush(stream_);
+}
+
+void Display::say(std::string_view label, std::string_view text) {
+  constexpr int kMargin = 11;
+  say(labelled(label, text, kMargin, describe_terminal(stream_).text_width()));
 }
 
 void Display::headline(std::string_view text) {
@@ -92,6 +98,32 @@ void Display::progress(const Progress& progress) {
 void Display::curve(std::span<const CurvePoint> points) {
   if (!live() || points.size() < 3) return;
   say(draw_curve(points, std::min(terminal_.width - 1, 72), 6, terminal_.utf8));
+}
+
+std::vector<std::string> wrapped(std::string_view text, int width) {
+  const auto columns = static_cast<std::size_t>(std::max(width, 1));
+  std::vector<std::string> lines;
+  while (text.size() > columns) {
+    std::size_t cut = text.rfind(' ', columns);
+    if (cut == std::string_view::npos || cut == 0) cut = text.find(' ', 1);
+    if (cut == std::string_view::npos) break;
+    const std::size_t next = text.find_first_not_of(' ', cut);
+    lines.emplace_back(text.substr(0, cut));
+    text.remove_prefix(std::min(next, text.size()));
+  }
+  lines.emplace_back(text);
+  return lines;
+}
+
+std::string labelled(std::string_view label, std::string_view text, int margin, int width) {
+  std::string block = fmt::format("{:<{}}", label, margin);
+  const std::string indent = '\n' + std::string(static_cast<std::size_t>(margin), ' ');
+  bool first = true;
+  for (const std::string& line : wrapped(text, width - margin)) {
+    if (!std::exchange(first, false)) block += indent;
+    block += line;
+  }
+  return block;
 }
 
 std::string progress_line(const Progress& p, int width) {

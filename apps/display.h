@@ -3,18 +3,24 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace muonlab {
 
 /// What an output stream can show.
 struct Terminal {
+  bool tty = false;    ///< read by a person as it comes, not a file or a pipe
   bool live = false;   ///< a terminal whose last line can be rewritten
   bool color = false;  ///< live, and NO_COLOR is not set (https://no-color.org)
   bool utf8 = false;   ///< the locale's characters are UTF-8
   int width = 80;      ///< columns
+
+  /// Columns at which text is broken: a line in a file or a pipe has no end.
+  int text_width() const { return tty ? width : std::numeric_limits<int>::max(); }
 };
 Terminal describe_terminal(std::FILE* stream);
 
@@ -44,6 +50,8 @@ class Display {
   bool live() const { return terminal_.live && !quiet_; }
   /// A line that stays.
   void say(std::string_view text);
+  /// Likewise, behind a label, broken where the terminal ends.
+  void say(std::string_view label, std::string_view text);
   /// Likewise, emphasised where colour is on.
   void headline(std::string_view text);
   /// Something that went wrong without ending the run; on standard error, also when quiet.
@@ -62,6 +70,12 @@ class Display {
   bool live_line_shown_ = false;
   std::chrono::steady_clock::time_point last_progress_{};
 };
+
+/// Breaks text at blanks into lines of at most `width` characters; a longer word stays whole.
+std::vector<std::string> wrapped(std::string_view text, int width);
+/// A label in `margin` columns and text beside it, broken at `width` columns. No line break at the
+/// end.
+std::string labelled(std::string_view label, std::string_view text, int margin, int width);
 
 /// "step 250/2000  loss 2.1034  lr 9.8e-04  41,200 tokens/s  ETA 1:02", cut after the last part
 /// that fits in `width` columns.

@@ -4,6 +4,7 @@
 #include "apps/commands.h"
 #include "apps/json.h"
 #include "apps/loss_report.h"
+#include "apps/memory.h"
 #include "apps/run_state.h"
 #include "apps/trainer.h"
 #include "core/cpu/parallel.h"
@@ -53,6 +54,8 @@ int eval_command(std::span<const std::string> arguments) {
     throw FormatError(fmt::format(
         "{} is not what it was when the run was trained, so a loss on it would say nothing",
         corpus.name));
+  if (run->model->device() == Device{})
+    require_evaluation_memory(run->config.model, run->config.run.batch);
   const bool validation = config.split == "val";
   const std::int64_t block = run->config.model.block_size;
   const Evaluator evaluator(validation ? corpus.val : corpus.train, block, run->config.run.batch,

@@ -1,20 +1,27 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <map>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/display.h"
 #include "apps/json.h"
 #include "apps/machine.h"
+#include "apps/memory.h"
 #include "apps/run_folder.h"
 #include "apps/run_state.h"
 #include "core/cpu/gemm.h"
 #include "core/device.h"
+#include "core/options.h"
 #include "optim/routing.h"
 
 namespace muonlab {
@@ -51,11 +58,6 @@ Sizes sizes_of(const TensorFile& file) {
   return sizes;
 }
 
-std::string size_text(std::int64_t bytes) {
-  if (bytes < 10 * 1024 * 1024) return fmt::format("{:.1f} KiB", static_cast<double>(bytes) / 1024);
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1024 * 1024));
-}
-
 JsonObject machine_json() {
   const Machine machine = describe_machine();
   std::vector<std::string> devices_named;
@@ -63,6 +65,7 @@ JsonObject machine_json() {
   JsonObject object;
   object.add("cpu", machine.cpu)
       .add("cores", machine.cores)
+      .add("memory_bytes", std::llround(memory_limit().bytes))
       .add("instruction_sets", machine.instruction_sets)
       .add("gemm_provider", cpu::gemm_provider())
       .add("devices", devices_named)
@@ -74,6 +77,7 @@ void print_machine() {
   const Machine machine = describe_machine();
   fmt::print("muonlab {}, built by {}\n", MUONLAB_VERSION, compiler_name());
   fmt::print("cpu               {}, {} cores\n", machine.cpu, machine.cores);
+  fmt::print("memory            {}\n", size_text(memory_limit().bytes));
   fmt::print("instruction sets  {}\n", fmt::join(machine.instruction_sets, " "));
   fmt::print("products          {}\n", cpu::gemm_provider());
   std::string_view label = "devices";
@@ -135,6 +139,9 @@ std::string json_text(const RunReport& report) {
       .add("val_loss", s.val_loss)
       .add("val_split", s.val_is_whole ? "whole" : "subset")
       .add("best_val_loss", s.best_val_loss)
+      .add("val_floor", s.val_floor)
+      .add("source_entropy", s.source_entropy)
+      .add("above_floor", s.above_floor())
       .add("elapsed_s", s.elapsed_s)
       .add("weights_sha256", report.weights_sha256)
       .add("corpus_sha256", s.corpus_sha256)
@@ -149,30 +156,106 @@ std::string json_text(const RunReport& report) {
   return object.str();
 }
 
+std::string summary_of(const RunState& s) {
+  std::string text = fmt::format("loss {:.4f} nats per token on {}", *s.val_loss,
+                                 s.val_is_whole ? "the whole split" : "the fixed subset");
+  if (const auto above = s.above_floor()) text += fmt::format(", {:.4f} above the floor", *above);
+  if (s.best_val_loss) text += fmt::format("; best on the subset {:.4f}", *s.best_val_loss);
+  return text;
+}
+
+/// The routing table in at most `width` columns. Where it is wider, the reasons become notes below
+/// it, and columns are left out, the least needed first.
+std::string fitted(std::span<const Route> routes, int width) {
+  struct Column {
+    std::string title;
+    std::vector<std::string> cells;
+    int width() const {
+      std::size_t longest = title.size();
+      for (const std::string& cell : cells) longest = std::max(longest, cell.size());
+      return static_cast<int>(longest);
+    }
+  };
+  std::string full = to_string(routes);
+  int longest = 0;
+  for (std::size_t at = 0, end; (end = full.find('\n', at)) != std::string::npos; at = end + 1)
+    longest = std::max(longest, static_cast<int>(end - at));
+  if (longest <= width) return full;
+
+  std::vector<std::string> reasons;
+  std::vector<Column> columns{{"parameter", {}}, {"kind", {}},  {"seen as", {}}, {"rule", {}},
+                              {"rate", {}},      {"decay", {}}, {"why", {}}};
+  for (const Route& r : routes) {
+    auto reason = std::find(reasons.begin(), reasons.end(), r.reason);
+    if (reason == reasons.end()) reason = reasons.insert(reason, r.reason);
+    const std::array<std::string, 7> cells{r.param,
+                                           name_of(r.kind),
+                                           r.seen_as,
+                                           r.rule,
+                                           to_text(r.lr),
+                                           to_text(r.decay),
+                                           fmt::format("[{}]", reason - reasons.begin() + 1)};
+    for (std::size_t c = 0; c < cells.size(); ++c) columns[c].cells.push_back(cells[c]);
+  }
+  std::vector<std::string> left_out;
+  for (const char* title : {"kind", "decay", "rate", "seen as"}) {
+    int total = -2;
+    for (const Column& column : columns) total += column.width() + 2;
+    if (total <= width) break;
+    std::erase_if(columns, [&](const Column& column) { return column.title == title; });
+    left_out.emplace_back(title);
+  }
+
+  std::string text;
+  const auto add_row = [&](const auto& cell) {
+    for (const Column& column : columns)
+      text += fmt::format("{:<{}}", cell(column),
+                          column.width() + (&column == &columns.back() ? 0 : 2));
+    text += '\n';
+  };
+  add_row([](const Column& column) { return column.title; });
+  for (std::size_t row = 0; row < routes.size(); ++row)
+    add_row([&](const Column& column) { return column.cells[row]; });
+  for (std::size_t i = 0; i < reasons.size(); ++i)
+    text += labelled(fmt::format("[{}]", i + 1), reasons[i], 4, width) + '\n';
+  if (!left_out.empty())
+    text += labelled("", fmt::format("(a wider terminal shows {} too)", fmt::join(left_out, ", ")),
+                     4, width) +
+            '\n';
+  return text;
+}
+
 void print_run(const RunReport& report) {
   const RunState& s = report.run->state;
   const GptConfig& m = report.run->config.model;
-  fmt::print("checkpoint  {}\n", report.run->path.checkpoint.string());
-  fmt::print("step        {} of {}, after {} of training\n", s.step, report.run->config.run.steps,
-             duration_text(s.elapsed_s));
-  if (s.val_loss)
-    fmt::print("validation  loss {:.4f} nats per token on {}{}\n", *s.val_loss,
-               s.val_is_whole ? "the whole split" : "the fixed subset",
-               s.best_val_loss ? fmt::format("; best on the subset {:.4f}", *s.best_val_loss) : "");
-  fmt::print(
-      "model       {} parameters: {} layers, {} heads, width {}, window {}, {} different tokens\n",
-      with_thousands(report.run->model->parameter_count()), m.n_layer, m.n_head, m.n_embd,
-      m.block_size, s.vocab_size);
-  std::string sizes = fmt::format("weights {}", size_text(report.sizes.weights));
+  const Terminal terminal = describe_terminal(stdout);
+  const auto say = [&](std::string_view label, std::string_view text) {
+    constexpr int kMargin = 12;
+    fmt::print("{}\n", labelled(label, text, kMargin, terminal.text_width()));
+  };
+  say("checkpoint", report.run->path.checkpoint.string());
+  say("step", fmt::format("{} of {}, after {} of training", s.step, report.run->config.run.steps,
+                          duration_text(s.elapsed_s)));
+  if (s.val_loss) say("validation", summary_of(s));
+  if (s.val_floor)
+    say("floor", fmt::format("{:.4f} nats per token for the text to validate on", *s.val_floor));
+  if (s.source_entropy)
+    say("", fmt::format("{:.4f} over all texts of its grammar: the entropy", *s.source_entropy));
+  say("model",
+      fmt::format("{} parameters: {} layers, {} heads, width {}, window {}, {} different tokens",
+                  with_thousands(report.run->model->parameter_count()), m.n_layer, m.n_head,
+                  m.n_embd, m.block_size, s.vocab_size));
+  std::string sizes =
+      fmt::format("weights {}", size_text(static_cast<double>(report.sizes.weights)));
   for (const auto& [name, bytes] : report.sizes.state)
-    sizes += fmt::format(", {} {}", name, size_text(bytes));
-  fmt::print("sizes       {}\n", sizes);
-  fmt::print("weights     sha256 {}\n\n{}\n", report.weights_sha256, to_string(report.routes));
+    sizes += fmt::format(", {} {}", name, size_text(static_cast<double>(bytes)));
+  say("sizes", sizes);
+  say("sha256", report.weights_sha256);
+  fmt::print("\n{}\n", fitted(report.routes, terminal.text_width()));
 
   std::vector<CurvePoint> points;
   for (const MetricsRow& row : report.history)
     if (row.loss) points.push_back({static_cast<double>(row.step), *row.loss});
-  const Terminal terminal = describe_terminal(stdout);
   if (points.size() >= 3)
     fmt::print("training loss\n{}\n",
                draw_curve(points, std::min(terminal.width - 1, 72), 6, terminal.utf8));

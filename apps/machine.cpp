@@ -6,8 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <string_view>
 
@@ -18,7 +20,42 @@ constexpr std::array<std::string_view, 12> kInstructionSets{
     "sse4_2",      "avx",         "avx2",     "fma",      "avx512f", "avx512bw",
     "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd",   "sve"};
 
+/// The lowest limit on the way from this process's control group to the root, or infinity. The
+/// lines of /proc/self/cgroup are "0::/path" (version 2) and "4:memory:/path" (version 1).
+double control_group_limit() {
+  double lowest = std::numeric_limits<double>::infinity();
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const std::size_t name = line.find(':') + 1, path = line.find(':', name) + 1;
+    if (name == 0 || path == 0) continue;
+    const std::string controllers = line.substr(name, path - 1 - name);
+    if (!controllers.empty() && controllers != "memory") continue;
+    const std::string root = controllers.empty() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    const char* file = controllers.empty() ? "memory.max" : "memory.limit_in_bytes";
+    for (std::string group = line.substr(path);; group.erase(group.rfind('/'))) {
+      double limit = 0;  // where there is none, the file says "max", or is missing
+      if (std::ifstream(fmt::format("{}{}/{}", root, group, file)) >> limit)
+        lowest = std::min(lowest, limit);
+      if (group.empty() || group.find('/') == std::string::npos) break;
+    }
+  }
+  return lowest;
+}
+
 }  // namespace
+
+MemoryLimit memory_limit() {
+  MemoryLimit limit{
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE)),
+      "this machine has"};
+  const double group = control_group_limit();
+  if (group < limit.bytes) limit = {group, "the control group of this process allows"};
+  rlimit space{};
+  if (::getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY &&
+      static_cast<double>(space.rlim_cur) < limit.bytes)
+    limit = {static_cast<double>(space.rlim_cur), "ulimit -v allows"};
+  return limit;
+}
 
 Machine describe_machine() {
   Machine machine;

@@ -15,6 +15,14 @@ struct Machine {
 };
 Machine describe_machine();
 
+/// How much memory this process may have, in bytes, and who says so ("this machine has").
+struct MemoryLimit {
+  double bytes = 0;
+  std::string whose;
+};
+/// The least of the machine's memory, the limits of the process's control groups, and `ulimit -v`.
+MemoryLimit memory_limit();
+
 /// Compiler and version that built the program.
 std::string compiler_name();
 

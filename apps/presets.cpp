@@ -1,6 +1,7 @@
 #include "apps/presets.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "core/options.h"
@@ -74,6 +75,7 @@ const std::vector<Preset> kPresets{
      "the smallest GPT-2 with short windows; needs --data with tokens",
      50257,
      {{"data", ""},
+      {"vocab_size", "50257"},
       {"n_layer", "12"},
       {"n_head", "12"},
       {"n_embd", "768"},
@@ -98,16 +100,9 @@ const Preset& find_preset(const std::string& name) {
     names.push_back(preset.name);
   }
   const std::string near = nearest_name(name, names);
-  throw ConfigError(fmt::format(
-      "--preset: there is no preset '{}'; {}", name,
-      near.empty() ? "see muonlab train --help" : fmt::format("did you mean '{}'?", near)));
-}
-
-std::string describe_presets() {
-  std::string text = "Presets";
-  for (const Preset& preset : kPresets)
-    text += fmt::format("\n  {:<17}{}", preset.name, preset.about);
-  return text;
+  throw ConfigError(fmt::format("--preset: there is no preset '{}'; the presets are {}{}", name,
+                                fmt::join(names, ", "),
+                                near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near)));
 }
 
 std::vector<std::pair<std::string, std::string>> optimizer_defaults(const std::string& optimizer) {

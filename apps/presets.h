@@ -20,9 +20,6 @@ std::span<const Preset> presets();
 /// Throws: ConfigError naming the nearest preset.
 const Preset& find_preset(const std::string& name);
 
-/// A line for each preset with what it is about.
-std::string describe_presets();
-
 /// Learning rates at which an optimizer is worth trying, under every preset; a preset, a file or a
 /// flag that names them wins.
 std::vector<std::pair<std::string, std::string>> optimizer_defaults(const std::string& optimizer);

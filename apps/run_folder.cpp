@@ -209,18 +209,26 @@ void RunFolder::append(const MetricsRow& row) {
   write_all(csv_, csv_line(row), path_ / kMetricsCsv);
 }
 
-void RunFolder::rewind(std::int64_t step) {
+RunFolder::Removed RunFolder::rewind(std::int64_t step) {
+  Removed removed;
   const auto cut = [&](const FileDescriptor& file, const char* name, std::string_view prefix) {
     const fs::path path = path_ / name;
-    const std::size_t length = length_up_to(read_text(path), prefix, step);
+    const std::string text = read_text(path);
+    const std::size_t length = length_up_to(text, prefix, step);
     if (::ftruncate(file.get(), static_cast<off_t>(length)) != 0) throw_errno("shorten", path);
+    removed.metrics =
+        std::count(text.begin() + static_cast<std::ptrdiff_t>(length), text.end(), '\n');
     return length;
   };
   cut(json_, kMetricsJson, "{\"step\": ");
   if (cut(csv_, kMetricsCsv, "") == 0) write_all(csv_, csv_header(), path_ / kMetricsCsv);
-  for (const CheckpointFile& file : list_checkpoints(path_))
-    if (file.step > step) remove_file(file.path);
+  for (const CheckpointFile& file : list_checkpoints(path_)) {
+    if (file.step <= step) continue;
+    remove_file(file.path);
+    removed.checkpoints.push_back(file.step);
+  }
   remove_unfinished(path_);
+  return removed;
 }
 
 fs::path RunFolder::write_checkpoint(std::int64_t step, std::span<const NamedTensor> tensors,

@@ -62,9 +62,14 @@ class RunFolder {
 
   /// Appends a line to both metrics files. Throws: IoError.
   void append(const MetricsRow& row);
-  /// Drops what lies behind `step`: lines of the metrics, checkpoints, and what a killed process
+  /// What rewind removed.
+  struct Removed {
+    std::vector<std::int64_t> checkpoints;  ///< their steps
+    std::int64_t metrics = 0;               ///< lines
+  };
+  /// Removes what lies behind `step`: lines of the metrics, checkpoints, and what a killed process
   /// left half written. Throws: IoError.
-  void rewind(std::int64_t step);
+  Removed rewind(std::int64_t step);
 
   /// Writes a numbered checkpoint, then removes all but the latest two. Throws: IoError; the
   /// checkpoints before are then still there.

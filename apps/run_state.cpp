@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "apps/files.h"
+#include "apps/memory.h"
 #include "apps/run_folder.h"
 #include "core/error.h"
 #include "core/hash.h"
@@ -38,11 +39,18 @@ std::string text_of(const Metadata& metadata, const std::string& key,
 
 }  // namespace
 
+std::optional<double> RunState::above_floor() const {
+  if (!val_loss || !val_is_whole || !val_floor) return std::nullopt;
+  return *val_loss - *val_floor;
+}
+
 Metadata to_metadata(const RunState& s) {
   Metadata m{{"muonlab_version", MUONLAB_VERSION},         {"step", std::to_string(s.step)},
              {"updates", std::to_string(s.updates)},       {"config", s.config},
              {"vocab_size", std::to_string(s.vocab_size)}, {"corpus_sha256", s.corpus_sha256},
              {"elapsed_s", to_text(s.elapsed_s)}};
+  if (s.val_floor) m["val_floor"] = to_text(*s.val_floor);
+  if (s.source_entropy) m["source_entropy"] = to_text(*s.source_entropy);
   if (s.val_loss) {
     m["val_loss"] = to_text(*s.val_loss);
     m["val_split"] = s.val_is_whole ? "whole" : "subset";
@@ -59,6 +67,8 @@ RunState read_run_state(const Metadata& m, const std::filesystem::path& path) {
   s.vocab_size = parse<std::int64_t>(m, "vocab_size", path);
   s.corpus_sha256 = text_of(m, "corpus_sha256", path);
   s.elapsed_s = parse<double>(m, "elapsed_s", path);
+  if (m.contains("val_floor")) s.val_floor = parse<double>(m, "val_floor", path);
+  if (m.contains("source_entropy")) s.source_entropy = parse<double>(m, "source_entropy", path);
   if (m.contains("val_loss")) {
     s.val_loss = parse<double>(m, "val_loss", path);
     s.val_is_whole = text_of(m, "val_split", path) == "whole";
@@ -127,6 +137,10 @@ std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path, Device de
     throw FormatError(fmt::format("{}: {}", run->path.checkpoint.string(), error.what()));
   }
   run->config.model.vocab_size = run->state.vocab_size;
+  if (device == Device{})
+    require_memory(fmt::format("the model in {}", run->path.checkpoint.string()),
+                   std::vector<MemoryPart>{{"weights", weights_memory(run->config.model)}},
+                   "it takes a machine with more memory, unless its configuration is damaged");
   run->model = std::make_unique<Gpt>(run->config.model, 0, DType::f32, device);
   std::vector<NamedTensor> tensors = named_parameters(*run->model);
   file.read_all(tensors, "opt/");

@@ -25,10 +25,14 @@ struct RunState {
   std::string config;  ///< TrainConfig::text()
   std::int64_t vocab_size = 0;
   std::string corpus_sha256;
-  std::optional<double> val_loss;       ///< the latest one, in nats per token
+  std::optional<double> val_floor, source_entropy;  ///< of a corpus that knows them (data/corpus.h)
+  std::optional<double> val_loss;                   ///< the latest one, in nats per token
   bool val_is_whole = false;            ///< of the whole validation split, not of the fixed subset
   std::optional<double> best_val_loss;  ///< lowest loss on the fixed subset so far
   double elapsed_s = 0;                 ///< training time up to here, over all resumptions
+
+  /// The latest loss above the floor of the text it was measured on, if that is known.
+  std::optional<double> above_floor() const;
 };
 
 Metadata to_metadata(const RunState& state);

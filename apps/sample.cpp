@@ -6,6 +6,7 @@
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/generator.h"
+#include "apps/memory.h"
 #include "apps/run_state.h"
 #include "core/cpu/parallel.h"
 #include "core/error.h"
@@ -123,6 +124,8 @@ int sample_command(std::span<const std::string> arguments) {
                        : parse_ids(config.prompt, run->state.vocab_size);
   if (prompt.empty()) prompt = blank_prompt(tokenizer);
 
+  if (run->model->device() == Device{})
+    require_sampling_memory(run->config.model, config.cache, "--no_cache needs less");
   Generator generator(*run->model, prompt, config.sampling, config.cache);
   {
     TextStream stream;

@@ -16,6 +16,7 @@
 #include "apps/json.h"
 #include "apps/loss_report.h"
 #include "apps/machine.h"
+#include "apps/memory.h"
 #include "apps/presets.h"
 #include "apps/training_loop.h"
 #include "core/cpu/gemm.h"
@@ -119,6 +120,14 @@ RunState restore(const fs::path& path, const Corpus& corpus, const Gpt& model,
     throw FormatError(fmt::format(
         "{} is not what it was when the run began; a run can only go on with the same data",
         corpus.name));
+  const auto is_state = [](const TensorFile::Entry& entry) {
+    return entry.name.rfind("opt/", 0) == 0;
+  };
+  if (std::none_of(file.entries().begin(), file.entries().end(), is_state))
+    throw ConfigError(fmt::format(
+        "--resume: {} holds weights alone, without the optimizer's state that a run needs to go "
+        "on; sample, eval and info can use it. The newest whole checkpoint goes on with\n  {}",
+        path.string(), command_text("train --resume", find_run(path).folder.string())));
   std::vector<NamedTensor> tensors = named_parameters(model);
   for (NamedTensor& tensor : optimizer.state()) tensors.push_back(std::move(tensor));
   file.read_all(tensors);
@@ -184,6 +193,19 @@ std::vector<std::string> summarize(std::span<const Route> routes) {
   return lines;
 }
 
+/// "the checkpoints of steps 10, 15 and 3 lines of metrics", or "" if nothing was removed.
+std::string text_of(const RunFolder::Removed& removed) {
+  std::vector<std::string> parts;
+  if (!removed.checkpoints.empty())
+    parts.push_back(fmt::format("the checkpoint{0} of step{0} {1}",
+                                removed.checkpoints.size() == 1 ? "" : "s",
+                                fmt::join(removed.checkpoints, ", ")));
+  if (removed.metrics > 0)
+    parts.push_back(
+        fmt::format("{} line{} of metrics", removed.metrics, removed.metrics == 1 ? "" : "s"));
+  return fmt::format("{}", fmt::join(parts, " and "));
+}
+
 std::string describe(Device device) {
   if (device == Device{})
     return fmt::format("cpu, {} thread{}, products by {}", cpu::threads(),
@@ -194,20 +216,31 @@ std::string describe(Device device) {
   return text;
 }
 
-void introduce(const Plan& plan, const RunState& state, const Corpus& corpus, const Gpt& model,
-               const Optimizer& optimizer, Display& display) {
+void introduce(const Plan& plan, const RunState& state, const RunFolder::Removed& removed,
+               const Corpus& corpus, const Gpt& model, const Optimizer& optimizer,
+               Display& display) {
   const auto say = [&](std::string_view label, const std::string& text) {
-    display.say(fmt::format("{:<11}{}", label, text));
+    display.say(label, text);
   };
   const RunConfig& run = plan.config.run;
   const GptConfig& m = model.config;
   display.headline(fmt::format("muonlab {}: {}", MUONLAB_VERSION, describe(model.device())));
-  say("data", fmt::format("{}: {} tokens to train on, {} to validate, {} different", corpus.name,
+  say("data", fmt::format("{}: {} tokens to train on, {} to validate, {}{}", corpus.name,
                           with_thousands(corpus.train.size()), with_thousands(corpus.val.size()),
-                          with_thousands(corpus.vocab_size)));
-  if (corpus.val_floor)
+                          with_thousands(corpus.vocab_size),
+                          corpus.tokenizer ? " different" : " in the vocabulary"));
+  if (corpus.largest_token)
+    say("", fmt::format("the vocabulary follows from the largest token, {}, rounded up to a "
+                        "multiple of 64; --vocab_size names another",
+                        with_thousands(*corpus.largest_token)));
+  if (corpus.val_floor) {
+    say("floor",
+        fmt::format("{:.4f} nats per token: what the text to validate on costs a model that "
+                    "knows its grammar; on average no model gets below",
+                    *corpus.val_floor));
     say("",
-        fmt::format("its floor: no model can get below {:.4f} nats per token", *corpus.val_floor));
+        fmt::format("{:.4f} over all texts of this grammar: its entropy", *corpus.source_entropy));
+  }
   say("model", fmt::format("{} parameters: {} layers, {} heads, width {}, window {}",
                            with_thousands(model.parameter_count()), m.n_layer, m.n_head, m.n_embd,
                            m.block_size));
@@ -229,6 +262,8 @@ void introduce(const Plan& plan, const RunState& state, const Corpus& corpus, co
     say("", fmt::format("at most {} of training", duration_text(run.time_limit)));
   say("run folder", plan.folder.string());
   if (state.step > 0) say("", fmt::format("going on after step {}", with_thousands(state.step)));
+  if (const std::string text = text_of(removed); !text.empty())
+    say("", fmt::format("removed what lay behind it: {}", text));
 }
 
 void conclude(Ending ending, const TrainingLoop& loop, const Plan& plan,
@@ -274,6 +309,7 @@ JsonObject summary(Ending ending, const TrainingLoop& loop, const Plan& plan,
       .add("val_split", state.val_is_whole ? "whole" : "subset")
       .add("best_val_loss", state.best_val_loss)
       .add("val_floor", corpus.val_floor);
+  object.add("source_entropy", corpus.source_entropy).add("above_floor", state.above_floor());
   if (whole) object.add("bits_per_character", whole->bits_per_character);
   object.add("elapsed_s", state.elapsed_s)
       .add("startup_s", loop.startup_s())
@@ -291,7 +327,8 @@ int train_command(std::span<const std::string> arguments) {
   CommandSpec spec{"train",
                    "Trains a model, or goes on with a run. Values of a preset are overridden by a "
                    "configuration file, and both by flags.",
-                   "", plan.config.groups(), describe_presets()};
+                   "", plan.config.groups()};
+  for (const Preset& preset : presets()) spec.presets.emplace_back(preset.name, preset.about);
   const OptionGroup call_group{"This call", options(call)};
   spec.groups.insert(spec.groups.begin(), call_group);
   const auto given = parse_flags(spec, arguments);
@@ -320,15 +357,21 @@ int train_command(std::span<const std::string> arguments) {
   if (plan.config.data.data.empty())
     throw ConfigError("--data: name a folder with train.bin and val.bin or a file of tokens");
   const Corpus corpus = open_corpus(plan.config.data);
+  if (corpus.tokenizer && find_assignment(flags, "vocab_size"))
+    display.warn("--vocab_size changes nothing: the data have a vocabulary of their own");
   check_block_size(corpus, plan.config.model.block_size);
   plan.config.model.vocab_size = corpus.vocab_size;
-  const Gpt model(plan.config.model, run.seed, DType::f32, parse_device(run.device));
+  const Device device = open_device(run);
+  if (device == Device{})
+    require_step_memory(plan.config.model, plan.config.optimizer, run.batch, run.grad_accum);
+  const Gpt model(plan.config.model, run.seed, DType::f32, device);
   const std::string config = plan.config.text();
   Optimizer optimizer(model.parameters(), std::move(plan.config.optimizer));
 
   RunFolder folder =
       plan.resumed ? RunFolder::reopen(plan.folder) : RunFolder::create(plan.folder, call.force);
   RunState state;
+  RunFolder::Removed removed;
   if (plan.resumed) {
     const auto checkpoints = list_checkpoints(plan.folder);
     if (plan.checkpoint.empty() && !checkpoints.empty()) plan.checkpoint = checkpoints.back().path;
@@ -343,7 +386,7 @@ int train_command(std::span<const std::string> arguments) {
     if (run.steps < state.step)
       throw ConfigError(
           fmt::format("--steps {}: the run is at step {} already", run.steps, state.step));
-    folder.rewind(state.step);
+    removed = folder.rewind(state.step);
   } else {
     if (corpus.tokenizer) folder.save(kTokenizerFile, corpus.tokenizer->to_json());
     folder.save(kRoutesFile, to_string(optimizer.routes()));
@@ -353,7 +396,9 @@ int train_command(std::span<const std::string> arguments) {
   state.config = config;
   state.vocab_size = corpus.vocab_size;
   state.corpus_sha256 = corpus.sha256;
-  introduce(plan, state, corpus, model, optimizer, display);
+  state.val_floor = corpus.val_floor;
+  state.source_entropy = corpus.source_entropy;
+  introduce(plan, state, removed, corpus, model, optimizer, display);
 
   TrainingLoop loop(run, state, model, optimizer, corpus, folder, display);
   const Ending ending = loop.run();

@@ -27,6 +27,7 @@ class CudaBackend final : public Backend {
   void fill(Tensor& dst, double value) override;
   void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) override;
 
+  void set_products(Products products) override { products_ = products; }
   void gemm(const GemmArgs&) override;
   void linear(const LinearArgs&) override;
   void activation(const ActivationArgs&) override;
@@ -51,6 +52,7 @@ class CudaBackend final : public Backend {
 
   Stream stream_;
   Uploads uploads_{stream_};
+  Products products_ = Products::f32;
   std::unique_ptr<CublasHandle> cublas_;  // made for the first product
 };
 

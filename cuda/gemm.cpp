@@ -30,6 +30,8 @@ void CudaBackend::gemm(const GemmArgs& g) {
   // cuBLAS takes no matrix without columns. An inner size of zero leaves beta C.
   const std::int64_t lda = std::max<std::int64_t>(1, g.a.shape()[-1]);
   const std::int64_t ldb = std::max<std::int64_t>(1, g.b.shape()[-1]);
+  const cublasComputeType_t compute =
+      products_ == Products::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   const auto alpha = static_cast<float>(g.alpha), beta = static_cast<float>(g.beta);
   const float *a = f32(g.a), *b = f32(g.b);
   float* c = f32(g.c);
@@ -38,7 +40,7 @@ void CudaBackend::gemm(const GemmArgs& g) {
                                g.trans_a ? CUBLAS_OP_T : CUBLAS_OP_N, narrow(n), narrow(m),
                                narrow(k), &alpha, b, CUDA_R_32F, narrow(ldb), k * n, a, CUDA_R_32F,
                                narrow(lda), m * k, &beta, c, CUDA_R_32F, narrow(n), m * n,
-                               narrow(batch), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+                               narrow(batch), compute, CUBLAS_GEMM_DEFAULT));
 }
 
 }  // namespace muonlab::cuda

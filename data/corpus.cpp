@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -135,9 +136,28 @@ std::uint16_t scan(std::span<const std::uint16_t> tokens, Sha256& hash) {
   return largest;
 }
 
-std::int64_t padded_vocabulary(std::int64_t largest) { return (largest / 64 + 1) * 64; }
+/// Decides the vocabulary of tokens without text; returns where it comes from, for errors.
+std::string set_vocabulary(Corpus& corpus, const DataConfig& config, std::int64_t largest) {
+  if (config.vocab_size > 0) {
+    corpus.vocab_size = config.vocab_size;
+    return " that --vocab_size names";
+  }
+  corpus.vocab_size = (largest / 64 + 1) * 64;
+  corpus.largest_token = largest;
+  return "";
+}
 
-Corpus token_folder(const std::string& path) {
+/// Throws: FormatError naming the first token outside the vocabulary.
+void read_through(const Tokens& tokens) {
+  std::vector<std::int32_t> piece;
+  for (std::int64_t at = 0; at < tokens.size(); at += std::ssize(piece)) {
+    piece.resize(static_cast<std::size_t>(std::min<std::int64_t>(1 << 16, tokens.size() - at)));
+    tokens.read(at, piece);
+  }
+}
+
+Corpus token_folder(const DataConfig& config) {
+  const std::string& path = config.data;
   const auto map = [&](const char* name) {
     const fs::path file = fs::path(path) / name;
     if (is_missing(file))
@@ -156,15 +176,19 @@ Corpus token_folder(const std::string& path) {
   corpus.name = path;
   corpus.sha256 = hash.hex();
   const std::string meta = (fs::path(path) / "meta.pkl").string();
-  if (!is_missing(meta)) corpus.tokenizer = read_nanogpt_meta(MappedFile(meta).bytes(), meta);
-  corpus.vocab_size =
-      corpus.tokenizer ? corpus.tokenizer->vocab_size() : padded_vocabulary(largest);
-  corpus.train = open_tokens(train, train_tokens, train->path(), corpus.vocab_size);
-  corpus.val = open_tokens(val, val_tokens, val->path(), corpus.vocab_size);
-  if (largest >= corpus.vocab_size)
-    throw FormatError(
-        fmt::format("'{}' holds token {}, but meta.pkl beside it names a vocabulary of {} tokens",
-                    path, largest, corpus.vocab_size));
+  std::string origin = " in meta.pkl";
+  if (is_missing(meta)) {
+    origin = set_vocabulary(corpus, config, largest);
+  } else {
+    corpus.tokenizer = read_nanogpt_meta(MappedFile(meta).bytes(), meta);
+    corpus.vocab_size = corpus.tokenizer->vocab_size();
+  }
+  corpus.train = open_tokens(train, train_tokens, train->path(), corpus.vocab_size, origin);
+  corpus.val = open_tokens(val, val_tokens, val->path(), corpus.vocab_size, origin);
+  if (largest >= corpus.vocab_size) {
+    read_through(corpus.train);
+    read_through(corpus.val);
+  }
   return corpus;
 }
 
@@ -172,7 +196,7 @@ bool is_token_file(const MappedFile& file) {
   return fs::path(file.path()).extension() == ".bin" || word(file.bytes(), 0) == kMagic;
 }
 
-Corpus token_file(const std::shared_ptr<const MappedFile>& file) {
+Corpus token_file(const std::shared_ptr<const MappedFile>& file, const DataConfig& config) {
   const std::string_view bytes = file->bytes();
   if (word(bytes, 0) != kMagic)
     throw FormatError(
@@ -197,9 +221,12 @@ Corpus token_file(const std::shared_ptr<const MappedFile>& file) {
   hash.update(bytes.data(), kHeaderBytes);
   Corpus corpus;
   corpus.name = file->path();
-  corpus.vocab_size = padded_vocabulary(scan(tokens, hash));
+  const std::int64_t largest = scan(tokens, hash);
+  const std::string origin = set_vocabulary(corpus, config, largest);
   corpus.sha256 = hash.hex();
-  split(corpus, open_tokens(file, tokens, file->path(), corpus.vocab_size));
+  const Tokens all = open_tokens(file, tokens, file->path(), corpus.vocab_size, origin);
+  if (largest >= corpus.vocab_size) read_through(all);
+  split(corpus, all);
   return corpus;
 }
 
@@ -215,6 +242,9 @@ OptionTable options(DataConfig& config) {
       .integer("builtin_size", config.builtin_size, {.min = 10000, .max = 1e9},
                "characters of the corpus builtin")
       .integer("builtin_seed", config.builtin_seed, "seed of the corpus builtin")
+      .integer("vocab_size", config.vocab_size, {.min = 0, .max = 65536},
+               "tokens of the vocabulary, for token files without meta.pkl; 0: up to the largest "
+               "one in them, rounded up to a multiple of 64")
       .table();
 }
 
@@ -270,7 +300,7 @@ Corpus open_corpus(const DataConfig& config) {
   if (file && !is_token_file(*file)) return text_corpus(path, file, config.bytes);
   if (config.bytes)
     throw ConfigError(fmt::format("--bytes is for text, but '{}' holds tokens", path));
-  return folder ? token_folder(path) : token_file(file);
+  return folder ? token_folder(config) : token_file(file, config);
 }
 
 }  // namespace muonlab

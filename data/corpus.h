@@ -17,6 +17,8 @@ struct DataConfig {
   bool bytes = false;                   ///< tokenize text by bytes instead of by characters
   std::int64_t builtin_size = 1000000;  ///< characters of the builtin corpus
   std::uint64_t builtin_seed = 1;
+  /// Of token files without meta.pkl; 0: derived from their largest token. Text has its own.
+  std::int64_t vocab_size = 0;
 };
 OptionTable options(DataConfig& config);
 
@@ -44,6 +46,7 @@ struct Corpus {
   std::string name;                            ///< for people: "shakespeare", a path
   std::shared_ptr<const Tokenizer> tokenizer;  ///< null for token files without text
   std::int64_t vocab_size = 0;
+  std::optional<std::int64_t> largest_token;  ///< if the vocabulary was derived from it
   Tokens train, val;   ///< val is the last 10 % of the tokens (rounded as nanoGPT) or a file's own
   std::string sha256;  ///< of the bytes that the tokens come from
   /// builtin only: -log p(held-out text) / its n tokens, in nats, exact. A model that has not seen
@@ -61,8 +64,8 @@ struct Corpus {
 ///   `builtin_size` characters, in whole passages; the split falls between two of them;
 /// - "shakespeare": tiny Shakespeare from the cache folder, size and checksum verified;
 /// - a folder: nanoGPT's train.bin and val.bin (16-bit tokens). With nanoGPT's meta.pkl for
-///   characters beside them, its vocabulary and its text; otherwise the largest token + 1, rounded
-///   up to a multiple of 64 (GPT-2's 50257 becomes nanoGPT's 50304);
+///   characters beside them, its vocabulary and its text; otherwise `vocab_size`, or else the
+///   largest token + 1, rounded up to a multiple of 64 (GPT-2's 50257 becomes nanoGPT's 50304);
 /// - a file *.bin, or one that starts with its magic number: a token file of llm.c, vocabulary as
 ///   above;
 /// - any other file: UTF-8 text, or any bytes with `bytes`.

@@ -81,11 +81,12 @@ class Utf8Source final : public Tokens::Source {
 class U16Source final : public Tokens::Source {
  public:
   U16Source(std::shared_ptr<const void> owner, std::span<const std::uint16_t> tokens,
-            std::string name, std::int64_t vocab_size)
+            std::string name, std::int64_t vocab_size, std::string origin)
       : owner_(std::move(owner)),
         tokens_(tokens),
         name_(std::move(name)),
-        vocab_size_(vocab_size) {}
+        vocab_size_(vocab_size),
+        origin_(std::move(origin)) {}
 
   void read(std::int64_t at, std::span<std::int32_t> out) const override {
     const auto part = tokens_.subspan(static_cast<std::size_t>(at), out.size());
@@ -94,8 +95,8 @@ class U16Source final : public Tokens::Source {
         std::find_if(out.begin(), out.end(), [this](std::int32_t id) { return id >= vocab_size_; });
     if (bad != out.end())
       throw FormatError(
-          fmt::format("'{}' holds token {} at position {}, outside the vocabulary of {} tokens",
-                      name_, *bad, at + (bad - out.begin()), vocab_size_));
+          fmt::format("'{}' holds token {} at position {}, outside the vocabulary of {} tokens{}",
+                      name_, *bad, at + (bad - out.begin()), vocab_size_, origin_));
   }
 
  private:
@@ -103,6 +104,7 @@ class U16Source final : public Tokens::Source {
   std::span<const std::uint16_t> tokens_;
   std::string name_;
   std::int64_t vocab_size_;
+  std::string origin_;
 };
 
 struct TextScan {
@@ -166,8 +168,8 @@ TokenizedText open_text(std::shared_ptr<const void> owner, std::string_view text
 }
 
 Tokens open_tokens(std::shared_ptr<const void> owner, std::span<const std::uint16_t> tokens,
-                   const std::string& name, std::int64_t vocab_size) {
-  return Tokens(std::make_shared<U16Source>(std::move(owner), tokens, name, vocab_size), 0,
+                   const std::string& name, std::int64_t vocab_size, const std::string& origin) {
+  return Tokens(std::make_shared<U16Source>(std::move(owner), tokens, name, vocab_size, origin), 0,
                 static_cast<std::int64_t>(tokens.size()));
 }
 

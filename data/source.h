@@ -32,8 +32,9 @@ TokenizedText open_text(std::shared_ptr<const void> owner, std::string_view text
                         const std::string& name, bool bytes);
 
 /// 16-bit tokens, each checked against the vocabulary whenever it is read: the file may change
-/// after it was opened. `owner` keeps them alive; `name` is for errors.
+/// after it was opened. `owner` keeps them alive; for errors, `name` is the file and `origin` says
+/// where the vocabulary comes from (" in meta.pkl").
 Tokens open_tokens(std::shared_ptr<const void> owner, std::span<const std::uint16_t> tokens,
-                   const std::string& name, std::int64_t vocab_size);
+                   const std::string& name, std::int64_t vocab_size, const std::string& origin);
 
 }  // namespace muonlab

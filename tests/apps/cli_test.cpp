@@ -21,12 +21,21 @@ TEST_CASE("help, version, and what is wrong with a command line") {
 
   check_error(run({}), 2, {"which command"});
   check_error(run({"trian"}), 2, {"'trian'", "did you mean 'train'?"});
-  check_error(run({"train", "--n_layr", "3"}), 2, {"--n_layr", "did you mean n_layer?"});
+  check_error(run({"train", "--n_layr", "3"}), 2, {"--n_layr", "did you mean --n_layer?"});
   check_error(run({"train", "--muon.momentun=0.9"}), 2,
-              {"--muon.momentun", "did you mean muon.momentum?"});
+              {"--muon.momentun", "did you mean --muon.momentum?"});
   check_error(run({"train", "--preset", "tinny"}), 2, {"'tinny'", "did you mean 'tiny'?"});
   check_error(run({"train", "--optimizer", "moun"}), 2, {"'moun'", "did you mean 'muon'?"});
-  check_error(run({"train", "--steps"}), 2, {"--steps"});
+  check_error(run({"train", "--frobnicate"}), 2,
+              {"there is no option --frobnicate; see muonlab train --help"});
+  check_error(run({"eval", "--frobnicate"}), 2, {"see muonlab eval --help"});
+  check_error(run({"train", "--preset", "foo"}), 2,
+              {"'foo'", "tiny, shakespeare-cpu, shakespeare-mid, shakespeare-gpu, gpt2-124m"});
+  check_error(run({"train", "--steps"}), 2, {"--steps needs a value: a whole number in [1,"});
+  check_error(run({"train", "--out"}), 2, {"--out needs a value: run folder to make"});
+  check_error(run({"train", "--out", "--quiet"}), 2, {"--out needs a value", "(found --quiet)"});
+  check_error(run({"train", "--time-limit", "--steps=3"}), 2, {"--time_limit needs a value"});
+  check_error(run({"train", "--steps="}), 2, {"--steps: ''", "expected a whole number"});
   check_error(run({"train", "somewhere"}), 2, {"'somewhere'"});
   check_error(run({"sample"}), 2, {"which run?"});
   check_error(run({"eval"}), 2, {"which run?"});
@@ -127,7 +136,11 @@ TEST_CASE("a configuration file: sections, comments, quotes, and its errors by l
   check_error(with("preset = tiny\nn_layr = 3\n"), 2,
               {"'n_layr'", "my.toml:2", "did you mean n_layer?"});
   check_error(with("steps = many\n"), 2, {"my.toml:1", "'many'"});
-  check_error(with("\n\nsteps\n"), 2, {"my.toml:3", "name = value"});
+  check_error(with("\n\nsteps\n"), 2, {"my.toml:3", "'steps = value'", "a whole number"});
+  check_error(with("= 3\n"), 2, {"my.toml:1", "name = value"});
+  check_error(with("frobnicate = 3\n"), 2,
+              {"'frobnicate'", "my.toml:1", "see muonlab train --help"});
+  check_error(with("bias = maybe\n"), 2, {"my.toml:1", "--bias", "true or false"});
   check_error(with("data = \"open\n"), 2, {"my.toml:1", "quotes"});
   check_error(with("resume = x\n"), 2, {"'resume'"});
   check_error(run({"train", "--config", folder / "none.toml", "--out", folder / "never"}), 1,
@@ -164,6 +177,28 @@ TEST_CASE("a flag that changes nothing is pointed out") {
             .err.empty());
 }
 
+namespace {
+
+/// The names in a call with keywords in the rival's program, from the line that holds `start`.
+Arguments rival_fields(const std::string& start) {
+  const std::string program = slurp(MUONLAB_SOURCE_DIR "/bench/rival_torch.py");
+  const std::size_t begin = program.find(start);
+  REQUIRE(begin != std::string::npos);
+  Arguments names;
+  std::string word;
+  int depth = 0;
+  for (std::size_t i = program.find('(', begin) + 1; depth >= 0; ++i) {
+    const char c = program.at(i);
+    depth += (c == '(' || c == '[') - (c == ')' || c == ']');
+    if (c == '=' && depth == 0) names.push_back(word);
+    word = std::isalnum(static_cast<unsigned char>(c)) || c == '_' ? word + c : "";
+  }
+  REQUIRE(names.size() >= 4);
+  return names;
+}
+
+}  // namespace
+
 TEST_CASE("with --json exactly one object is on standard output") {
   const TempFolder folder;
   const std::string run_folder = folder / "run";
@@ -186,10 +221,11 @@ TEST_CASE("with --json exactly one object is on standard output") {
   object(run_well({"info", "--json"}));
   const std::string bench = object(run_well({"bench", "--preset", "tiny", "--optimizer", "muon",
                                              "--steps", "3", "--threads", "1", "--json"}));
-  for (const std::string key : {"preset", "optimizer", "precision", "threads", "step_ms",
-                                "optimizer_ms", "tokens_per_s", "peak_rss_mib", "startup_s"})
+  for (const std::string& key :
+       rival_fields("result = dict(") + rival_fields("(step_ms=") + Arguments{"startup_s"})
     CHECK(!field(bench, key).empty());
   CHECK(contains(bench, "\"linear\": "));
+  CHECK(field(bench, "compile") == "false");
   CHECK(!field(object(run_well(
                    {"bench", "--preset", "tiny", "--generate", "20", "--threads", "1", "--json"})),
                "generate_tokens_per_s")
@@ -207,6 +243,31 @@ TEST_CASE("info describes the machine, a run, and a checkpoint") {
   for (const std::string part :
        {"step        6 of 6", "weights", "sha256", "blocks.1.attn.qkv.weight", "gain"})
     CHECK(contains(text, part));
+
+  // The builtin corpus knows what no model beats on average.
+  const std::string json = run_well({"info", run_folder, "--json"});
+  const std::string evaluated = run_well({"eval", run_folder, "--json"});
+  const double floor = std::stod(field(json, "val_floor")),
+               entropy = std::stod(field(json, "source_entropy"));
+  CHECK(floor == Approx(entropy).epsilon(0.2));
+  CHECK(field(json, "above_floor") == field(evaluated, "above_floor"));
+  CHECK(std::stod(field(json, "above_floor")) == std::stod(field(json, "val_loss")) - floor);
+  for (const std::string& part :
+       {fmt::format("floor       {:.4f} nats per token", floor),
+        fmt::format("{:.4f} over all texts", entropy),
+        fmt::format("{} above the floor",
+                    fmt::format("{:.4f}", std::stod(field(json, "above_floor"))))})
+    CHECK(contains(text, part));
+  // On the subset, whose own floor is not known, none is shown; on other text there is none.
+  const std::string best = run_folder + "/checkpoints/best.safetensors";
+  CHECK(field(run_well({"info", best, "--json"}), "above_floor").empty());
+  CHECK(!field(run_well({"info", best, "--json"}), "val_floor").empty());
+  std::string words;
+  for (int i = 0; i < 300; ++i) words += fmt::format("word {} ", i);
+  spill(folder / "text.txt", words);
+  run_well(train(folder / "text", 2, {"--data", folder / "text.txt"}));
+  CHECK(field(run_well({"info", folder / "text", "--json"}), "val_floor").empty());
+  CHECK(!contains(run_well({"info", folder / "text"}), "floor"));
   CHECK(field(run_well({"info", run_folder + "/checkpoints/best.safetensors", "--json"}), "step") ==
         "6");
   check_error(run({"info", folder / "nothing"}), 1, {"nothing"});

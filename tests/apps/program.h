@@ -72,8 +72,9 @@ struct Outcome {
 
 struct Setup {
   std::vector<std::pair<std::string, std::string>> environment;
-  rlim_t file_size = RLIM_INFINITY;  ///< the largest file that the program may write, in bytes
-  fs::path folder;                   ///< to start in
+  rlim_t file_size = RLIM_INFINITY;      ///< the largest file that the program may write, in bytes
+  rlim_t address_space = RLIM_INFINITY;  ///< in bytes
+  fs::path folder;                       ///< to start in
 };
 
 inline int exit_code(int status) {
@@ -130,10 +131,12 @@ class Program {
     redirect(out, 1);
     redirect(err, 2);
     for (const auto& [name, value] : setup.environment) ::setenv(name.c_str(), value.c_str(), 1);
-    if (setup.file_size != RLIM_INFINITY) {
-      const rlimit limit{setup.file_size, setup.file_size};
-      ::setrlimit(RLIMIT_FSIZE, &limit);
-    }
+    const auto restrict_to = [](auto resource, rlim_t value) {
+      const rlimit limit{value, value};
+      if (value != RLIM_INFINITY) ::setrlimit(resource, &limit);
+    };
+    restrict_to(RLIMIT_FSIZE, setup.file_size);
+    restrict_to(RLIMIT_AS, setup.address_space);
     if (!setup.folder.empty() && ::chdir(setup.folder.c_str()) != 0) ::_exit(98);
     std::vector<char*> argv{const_cast<char*>(MUONLAB_BINARY)};
     for (const std::string& argument : arguments)

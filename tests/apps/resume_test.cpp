@@ -119,6 +119,34 @@ TEST_CASE("a run is not resumed to a step behind it") {
   CHECK(slurp(run_folder + "/config.toml") == config);
 }
 
+TEST_CASE("weights alone are nothing to go on from, and the newest whole checkpoint is named") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  run_well(train(run_folder, 10));
+  const std::string best = run_folder + "/checkpoints/best.safetensors";
+  const Outcome outcome = run({"train", "--resume", best, "--steps", "12"});
+  check_error(outcome, 2, {best + " holds weights alone", "sample, eval and info"});
+  CHECK(!contains(outcome.err, "missing"));
+  const std::size_t command = outcome.err.rfind("train --resume ");
+  REQUIRE(command != std::string::npos);
+  const std::string named = outcome.err.substr(command + 15, outcome.err.size() - command - 16);
+  run_well({"train", "--resume", named, "--steps", "12"});
+  CHECK(field(run_well({"info", run_folder, "--json"}), "step") == "12");
+}
+
+TEST_CASE("going on from an older checkpoint says what it removes") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  run_well(train(run_folder, 20, {"--checkpoint_interval", "5", "--log_interval", "4"}));
+  REQUIRE(fs::exists(checkpoint(run_folder, 15)));
+  // Lines behind step 15: 16 and 20.
+  const std::string out = run_well({"train", "--resume", checkpoint(run_folder, 15)});
+  CHECK(contains(out, "going on after step 15\n"));
+  CHECK(contains(out,
+                 "removed what lay behind it: the checkpoint of step 20 and 2 lines of metrics"));
+  CHECK(!contains(run_well({"train", "--resume", run_folder, "--steps", "25"}), "removed"));
+}
+
 TEST_CASE("a second Ctrl-C ends at once and loses nothing that was saved") {
   const TempFolder folder;
   const std::string run_folder = folder / "run";

@@ -122,9 +122,11 @@ TEST_CASE("a byte model's text comes out in whole UTF-8 sequences") {
   CHECK(count_of(out, "\xf0\x9f\x99\x82") >= 5);
 }
 
-TEST_CASE("a model of tokens without text writes and reads ids") {
-  const TempFolder folder;
-  std::string file(1024, '\0');  // llm.c: 256 int32 (20240520, 1, count), then uint16 tokens
+namespace {
+
+/// A token file of llm.c: 4000 tokens below 97.
+std::string token_file() {
+  std::string file(1024, '\0');  // 256 int32 (20240520, 1, count), then uint16 tokens
   const auto put = [&](std::size_t at, std::uint32_t value) {
     for (std::size_t i = 0; i < 4; ++i) file[at + i] = static_cast<char>(value >> (8 * i));
   };
@@ -137,7 +139,14 @@ TEST_CASE("a model of tokens without text writes and reads ids") {
     file += static_cast<char>(id);
     file += '\0';
   }
-  spill(folder / "tokens.bin", file);
+  return file;
+}
+
+}  // namespace
+
+TEST_CASE("a model of tokens without text writes and reads ids") {
+  const TempFolder folder;
+  spill(folder / "tokens.bin", token_file());
   const std::string run_folder = folder / "run";
   run_well(train(run_folder, 5, {"--data", folder / "tokens.bin"}));
   CHECK(!fs::exists(run_folder + "/tokenizer.json"));
@@ -149,6 +158,43 @@ TEST_CASE("a model of tokens without text writes and reads ids") {
   const std::string json = run_well({"eval", run_folder, "--json"});
   CHECK(!field(json, "val_loss").empty());
   CHECK(field(json, "bits_per_character").empty());
+}
+
+TEST_CASE("the vocabulary of token files can be named, and a run keeps it") {
+  const TempFolder folder;
+  const std::string tokens = folder / "tokens.bin", run_folder = folder / "run";
+  spill(tokens, token_file());
+  const auto vocabulary = [](const std::string& run) {
+    return field(run_well({"info", run, "--json"}), "vocab_size");
+  };
+  CHECK(contains(run_well(train(folder / "derived", 2, {"--data", tokens})),
+                 "the largest token, 96, rounded up to a multiple of 64; --vocab_size"));
+  CHECK(vocabulary(folder / "derived") == "128");
+
+  CHECK(!contains(run_well(train(run_folder, 2, {"--data", tokens, "--vocab_size", "100"})),
+                  "largest token"));
+  CHECK(vocabulary(run_folder) == "100");
+  run_well({"train", "--resume", run_folder, "--steps", "3"});
+  CHECK(vocabulary(run_folder) == "100");
+  run_well({"eval", run_folder});
+  check_error(run({"train", "--resume", run_folder, "--vocab_size", "200"}), 2,
+              {"vocab_size is '100' in the run and '200' here"});
+
+  // i^2 mod 97 is first 50 or more at i = 8: 64.
+  check_error(run(train(folder / "small", 2, {"--data", tokens, "--vocab_size", "50"})), 1,
+              {"tokens.bin", "token 64 at position 8", "50 tokens that --vocab_size names"});
+  CHECK(!fs::exists(folder / "small"));
+
+  const Outcome text = run(train(folder / "text", 2, {"--vocab_size", "500"}));
+  CHECK(text.code == 0);
+  CHECK(contains(text.err, "--vocab_size changes nothing"));
+  CHECK(std::stoi(vocabulary(folder / "text")) < 100);
+
+  // The preset for GPT-2 knows its vocabulary.
+  run_well({"train", "--preset", "gpt2-124m", "--data", tokens, "--out", folder / "gpt2",
+            "--n_layer", "1", "--n_head", "1", "--n_embd", "4", "--steps", "1", "--eval_interval",
+            "0"});
+  CHECK(vocabulary(folder / "gpt2") == "50257");
 }
 
 TEST_CASE("eval covers the whole split and says what it leaves out") {

@@ -168,8 +168,8 @@ Handler choose(const Instruction& i) {
     using E = typename Element<T>::type;
     if constexpr (knows<Op, E>(std::make_index_sequence<kSources>{})) {
       // What these words would mean for integers is up to the few operations that know them.
-      const bool of_floats = i.ftz || i.relu || i.propagate_nan || i.rounds ||
-                             (i.sat && !requires { Op::kSaturatesIntegers; });
+      const bool of_floats =
+          i.ftz || i.propagate_nan || i.rounds || (i.sat && !requires { Op::kSaturatesIntegers; });
       if (Integer<E> && of_floats) return nullptr;
       return &compute<Op, T, kSources>;
     } else {

@@ -11,7 +11,6 @@ void Thread::run(const Function& entry, const std::byte* parameters, std::span<s
   frame_ = nullptr;
   carry = false;
   pending.clear();
-  group = 0;
   enter(entry, nullptr);
   if (!entry.parameters.empty()) {
     std::memcpy(variable(frame_, entry.parameters.front()), parameters, entry.parameter_bytes);

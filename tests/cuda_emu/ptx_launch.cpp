@@ -118,20 +118,8 @@ Place current_place(unsigned char* shared) {
   set_dimensions(place, Special::kNtidX, threads.x, threads.y, threads.z);
   set_dimensions(place, Special::kCtaidX, block.x, block.y, block.z);
   set_dimensions(place, Special::kNctaidX, blocks.x, blocks.y, blocks.z);
-  const auto set = [&](Special which, std::uint32_t value) {
-    place.special[static_cast<std::size_t>(which)] = value;
-  };
-  const auto index = static_cast<std::uint32_t>(simt::now.thread);
-  const std::uint32_t lane = index % 32, bit = 1u << lane;
-  set(Special::kLaneid, lane);
-  set(Special::kWarpid, index / 32);
-  set(Special::kNwarpid, (threads.x * threads.y * threads.z + 31) / 32);
-  set(Special::kLanemaskEq, bit);
-  set(Special::kLanemaskLt, bit - 1);
-  set(Special::kLanemaskLe, bit | (bit - 1));
-  set(Special::kLanemaskGt, ~(bit | (bit - 1)));
-  set(Special::kLanemaskGe, ~(bit - 1));
-  set(Special::kDynamicSmemSize, static_cast<std::uint32_t>(simt::now.launch->dynamic_smem));
+  place.special[static_cast<std::size_t>(Special::kLaneid)] =
+      static_cast<std::uint32_t>(simt::now.thread % 32);
   place.shared = reinterpret_cast<std::byte*>(shared);
   place.dynamic_shared = static_cast<std::uint64_t>(simt::dynamic_smem() - shared);
   return place;

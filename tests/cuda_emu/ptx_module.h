@@ -134,14 +134,6 @@ enum class Special : std::uint8_t {
   kNctaidY,
   kNctaidZ,
   kLaneid,
-  kWarpid,
-  kNwarpid,
-  kLanemaskEq,
-  kLanemaskLe,
-  kLanemaskLt,
-  kLanemaskGe,
-  kLanemaskGt,
-  kDynamicSmemSize,
   kCount
 };
 

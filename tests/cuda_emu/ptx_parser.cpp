@@ -32,13 +32,9 @@ constexpr std::array kTypes{
 static_assert(kTypes.size() == static_cast<std::size_t>(Type::kBf16x2) + 1);
 
 // In the order of Special.
-constexpr std::array kSpecialNames{"%tid.x",       "%tid.y",       "%tid.z",
-                                   "%ntid.x",      "%ntid.y",      "%ntid.z",
-                                   "%ctaid.x",     "%ctaid.y",     "%ctaid.z",
-                                   "%nctaid.x",    "%nctaid.y",    "%nctaid.z",
-                                   "%laneid",      "%warpid",      "%nwarpid",
-                                   "%lanemask_eq", "%lanemask_le", "%lanemask_lt",
-                                   "%lanemask_ge", "%lanemask_gt", "%dynamic_smem_size"};
+constexpr std::array kSpecialNames{"%tid.x",    "%tid.y",    "%tid.z",   "%ntid.x",  "%ntid.y",
+                                   "%ntid.z",   "%ctaid.x",  "%ctaid.y", "%ctaid.z", "%nctaid.x",
+                                   "%nctaid.y", "%nctaid.z", "%laneid"};
 static_assert(kSpecialNames.size() == static_cast<std::size_t>(Special::kCount));
 
 std::size_t aligned(std::size_t offset, std::size_t to) { return (offset + to - 1) / to * to; }

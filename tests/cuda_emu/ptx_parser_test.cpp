@@ -36,6 +36,8 @@ TEST_CASE("ptx that is not known is refused with file, line and text") {
        "wgmma.fence.sync.aligned;"},
       {"add.rn.quick.f32 %r1, %r2, %r3;", "does not know this instruction, in: add.rn.quick.f32"},
       {"add.ftz.s32 %r1, %r2, %r3;", "for these types and operands, in: add.ftz.s32 %r1"},
+      {"min.NaN.s32 %r1, %r2, %r3;", "for these types and operands"},
+      {"mul.sat.s32 %r1, %r2, %r3;", "for these types and operands"},
       {"setp.ltu.s32 %p1, %r2, %r3;", "for these types and operands"},
       {"shl.f32 %r1, %r2, %r3;", "for these types and operands"},
       {"popc.b16 %r1, %r2;", "for these types and operands"},

@@ -14,7 +14,7 @@ namespace {
 Tokens count_to(std::size_t n) {
   auto values = std::make_shared<std::vector<std::uint16_t>>(n);
   for (std::size_t i = 0; i < n; ++i) (*values)[i] = static_cast<std::uint16_t>(i);
-  return open_tokens(values, *values, "numbers", 65536);
+  return open_tokens(values, *values, "numbers", 65536, "");
 }
 
 std::vector<std::int32_t> values(const Tensor& t) {

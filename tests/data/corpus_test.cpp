@@ -26,6 +26,13 @@ Corpus open(const std::string& data, bool bytes = false) {
   return open_corpus(config);
 }
 
+Corpus open_with_vocabulary(const std::string& data, std::int64_t vocab_size) {
+  DataConfig config;
+  config.data = data;
+  config.vocab_size = vocab_size;
+  return open_corpus(config);
+}
+
 std::vector<std::int32_t> all(const Tokens& tokens) {
   std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens.size()));
   tokens.read(0, ids);
@@ -200,6 +207,14 @@ TEST_CASE("corpus: a folder of nanoGPT's") {
     folder.write("val.bin", u16_bytes({65535}));
     CHECK(open(folder.str()).vocab_size == 65536);
   }
+  SECTION("a vocabulary that is named") {
+    CHECK(open(folder.str()).largest_token == 50256);
+    CHECK(open_with_vocabulary(folder.str(), 50257).vocab_size == 50257);
+    CHECK(!open_with_vocabulary(folder.str(), 50257).largest_token);
+    CHECK(contains(message_of<FormatError>([&] { open_with_vocabulary(folder.str(), 50256); }),
+                   "train.bin' holds token 50256 at position 2, outside the vocabulary of 50256 "
+                   "tokens that --vocab_size names"));
+  }
   SECTION("the checksum covers both files") {
     const std::string before = open(folder.str()).sha256;
     folder.write("val.bin", u16_bytes({1, 3}));
@@ -211,8 +226,10 @@ TEST_CASE("corpus: a folder of nanoGPT's") {
                                                 "aK\1\x8c\x01"
                                                 "buu.",
                                                 13));
-    CHECK(contains(message_of<FormatError>([&] { open(folder.str()); }),
-                   "holds token 50256, but meta.pkl beside it names a vocabulary of 2 tokens"));
+    CHECK(contains(
+        message_of<FormatError>([&] { open(folder.str()); }),
+        "train.bin' holds token 5 at position 0, outside the vocabulary of 2 tokens in "
+        "meta.pkl"));
     folder.write("train.bin", u16_bytes({0, 1, 1}));
     folder.write("val.bin", u16_bytes({1, 0}));
     const Corpus corpus = open(folder.str());
@@ -245,6 +262,9 @@ TEST_CASE("corpus: a token file of llm.c") {
   CHECK(corpus.tokenizer == nullptr);
   CHECK(corpus.train.size() == 18);
   CHECK(all(corpus.val) == std::vector<std::int32_t>{118, 119});
+  CHECK(open_with_vocabulary(path, 120).vocab_size == 120);
+  CHECK(contains(message_of<FormatError>([&] { open_with_vocabulary(path, 119); }),
+                 "tokens.bin' holds token 119 at position 19, outside the vocabulary of 119"));
   // The magic number is enough, whatever the name.
   CHECK(open(folder.write("tokens", llmc_bytes(tokens))).train.size() == 18);
 
@@ -350,6 +370,7 @@ TEST_CASE("corpus: options reach the configuration, and absurd values do not") {
     if (option.name == "data") option.set("x.txt");
     if (option.name == "bytes") option.set("true");
     if (option.name == "builtin_seed") option.set("7");
+    if (option.name == "vocab_size") option.set("50257");
     if (option.name == "builtin_size") {
       option.set("20000");
       for (const char* absurd : {"-1", "0", "9999", "1e30", "nan", "99999999999999999999"})
@@ -360,4 +381,5 @@ TEST_CASE("corpus: options reach the configuration, and absurd values do not") {
   CHECK(config.bytes);
   CHECK(config.builtin_seed == 7);
   CHECK(config.builtin_size == 20000);
+  CHECK(config.vocab_size == 50257);
 }
