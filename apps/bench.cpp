@@ -46,8 +46,8 @@ OptionTable options(BenchConfig& c) {
 
 /// The options of a run that a benchmark on random tokens heeds.
 std::vector<OptionGroup> heeded(std::vector<OptionGroup> groups) {
-  constexpr std::array<std::string_view, 6> kRun{"preset",     "steps", "batch",
-                                                 "grad_accum", "seed",  "threads"};
+  constexpr std::array<std::string_view, 8> kRun{"preset", "steps",   "batch",  "grad_accum",
+                                                 "seed",   "threads", "device", "precision"};
   std::vector<OptionGroup> kept;
   for (OptionGroup& group : groups) {
     if (group.title == "Data") continue;
@@ -123,7 +123,7 @@ StepTimes time_steps(const Gpt& model, const RunConfig& run, OptimizerConfig opt
   StepTimes times;
   times.startup_s = process_age();
 
-  const Allocator& allocator = backend_of(Device{}).allocator();
+  const Allocator& allocator = backend_of(model.device()).allocator();
   const std::int64_t warmup = std::min(kWarmup, run.steps);
   std::vector<double> steps, updates;
   for (std::int64_t i = 0; i < warmup + run.steps; ++i) {
@@ -184,16 +184,20 @@ int bench_command(std::span<const std::string> arguments) {
   if (run.threads > 0) cpu::set_threads(static_cast<int>(run.threads));
   config.model.vocab_size =
       bench.vocab_size ? bench.vocab_size : find_preset(run.preset).vocab_size;
-  if (bench.generate > 0)
-    require_sampling_memory(config.model, true, "lower --n_embd, --n_layer or --block_size");
-  else
-    require_step_memory(config.model, config.optimizer, run.batch, run.grad_accum);
-  const Gpt model(config.model, run.seed);
+  const Device device = open_device(run);
+  if (device == Device{}) {
+    if (bench.generate > 0)
+      require_sampling_memory(config.model, true, "lower --n_embd, --n_layer or --block_size");
+    else
+      require_step_memory(config.model, config.optimizer, run.batch, run.grad_accum);
+  }
+  const Gpt model(config.model, run.seed, DType::f32, device);
 
   JsonObject result;
   result.add("preset", run.preset)
       .add("optimizer", config.optimizer.optimizer)
-      .add("precision", "highest")
+      .add("precision", run.precision == "tf32" ? "high" : "highest")
+      .add("device", device.str())
       .add("compile", false)  // the rival's field: nothing is compiled at run time here
       .add("threads", cpu::threads());
   if (bench.generate > 0) {

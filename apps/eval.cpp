@@ -17,6 +17,7 @@ struct EvalConfig {
   std::string run;
   std::string split = "val";
   std::int64_t threads = 0;
+  std::string device = "auto";
   bool json = false;
 };
 
@@ -25,6 +26,8 @@ OptionTable options(EvalConfig& c) {
       .text("run", c.run, "run folder, or a checkpoint in it")
       .choice("split", c.split, {"val", "train"}, "which part of the data")
       .integer("threads", c.threads, {0, 1024}, "threads; 0: the cores of the machine")
+      .choice("device", c.device, {"cpu", "cuda", "auto"},
+              "where to compute; auto: on a GPU where there is one")
       .boolean("json", c.json, "the result as one JSON object")
       .table();
 }
@@ -45,13 +48,14 @@ int eval_command(std::span<const std::string> arguments) {
   if (config.run.empty()) throw ConfigError("which run? Give a run folder: muonlab eval RUN");
   if (config.threads > 0) cpu::set_threads(static_cast<int>(config.threads));
 
-  const auto run = load_run(config.run);
+  const auto run = load_run(config.run, parse_device(config.device));
   const Corpus corpus = open_corpus(run->config.data);
   if (corpus.sha256 != run->state.corpus_sha256)
     throw FormatError(fmt::format(
         "{} is not what it was when the run was trained, so a loss on it would say nothing",
         corpus.name));
-  require_evaluation_memory(run->config.model, run->config.run.batch);
+  if (run->model->device() == Device{})
+    require_evaluation_memory(run->config.model, run->config.run.batch);
   const bool validation = config.split == "val";
   const std::int64_t block = run->config.model.block_size;
   const Evaluator evaluator(validation ? corpus.val : corpus.train, block, run->config.run.batch,

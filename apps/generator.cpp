@@ -54,7 +54,7 @@ std::int32_t Generator::next() {
     window_.erase(window_.begin(), window_.end() - (block + 1) / 2);
     cache_.length = 0;
   }
-  const Tensor logits = next_logits();
+  const Tensor logits = next_logits().to(Device{});
   const double u = Rng(options_.seed, RngPurpose::sample).uniform(drawn_++);
   const std::int32_t id = draw_token(logits.host<float>(), options_, u);
   window_.push_back(id);

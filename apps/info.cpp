@@ -7,6 +7,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "apps/cli.h"
@@ -18,6 +20,7 @@
 #include "apps/run_folder.h"
 #include "apps/run_state.h"
 #include "core/cpu/gemm.h"
+#include "core/device.h"
 #include "core/options.h"
 #include "optim/routing.h"
 
@@ -57,13 +60,15 @@ Sizes sizes_of(const TensorFile& file) {
 
 JsonObject machine_json() {
   const Machine machine = describe_machine();
+  std::vector<std::string> devices_named;
+  for (const DeviceInfo& info : devices()) devices_named.push_back(info.device.str());
   JsonObject object;
   object.add("cpu", machine.cpu)
       .add("cores", machine.cores)
       .add("memory_bytes", std::llround(memory_limit().bytes))
       .add("instruction_sets", machine.instruction_sets)
       .add("gemm_provider", cpu::gemm_provider())
-      .add("devices", available_devices())
+      .add("devices", devices_named)
       .add("compiler", compiler_name());
   return object;
 }
@@ -75,7 +80,9 @@ void print_machine() {
   fmt::print("memory            {}\n", size_text(memory_limit().bytes));
   fmt::print("instruction sets  {}\n", fmt::join(machine.instruction_sets, " "));
   fmt::print("products          {}\n", cpu::gemm_provider());
-  fmt::print("devices           {}\n", fmt::join(available_devices(), " "));
+  std::string_view label = "devices";
+  for (const DeviceInfo& info : devices())
+    fmt::print("{:<18}{}: {}\n", std::exchange(label, ""), info.device.str(), info.description);
 }
 
 struct RunReport {

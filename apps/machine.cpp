@@ -13,9 +13,6 @@
 #include <sstream>
 #include <string_view>
 
-#include "core/device.h"
-#include "core/error.h"
-
 namespace muonlab {
 namespace {
 
@@ -88,19 +85,6 @@ std::string compiler_name() {
 #else
   return fmt::format("g++ {}.{}.{}", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
 #endif
-}
-
-std::vector<std::string> available_devices() {
-  std::vector<std::string> names;
-  for (const Device device : {Device{DeviceKind::cpu, 0}, Device{DeviceKind::cuda, 0}}) {
-    try {
-      backend_of(device);
-      names.push_back(device.str());
-    } catch (const DeviceError&) {
-      // Not in this build or on this machine.
-    }
-  }
-  return names;
 }
 
 double process_age() {

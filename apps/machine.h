@@ -25,8 +25,6 @@ MemoryLimit memory_limit();
 
 /// Compiler and version that built the program.
 std::string compiler_name();
-/// Devices that this build can use on this machine: "cpu".
-std::vector<std::string> available_devices();
 
 /// Seconds since the operating system started this process, at most one clock tick (10 ms) too
 /// many.

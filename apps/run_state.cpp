@@ -131,7 +131,7 @@ TensorFile open_checkpoint(const std::filesystem::path& path, RunPath& found) {
 
 }  // namespace
 
-std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path) {
+std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path, Device device) {
   auto run = std::make_unique<LoadedRun>();
   const TensorFile file = open_checkpoint(path, run->path);
   file.verify();
@@ -142,10 +142,11 @@ std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path) {
     throw FormatError(fmt::format("{}: {}", run->path.checkpoint.string(), error.what()));
   }
   run->config.model.vocab_size = run->state.vocab_size;
-  require_memory(fmt::format("the model in {}", run->path.checkpoint.string()),
-                 std::vector<MemoryPart>{{"weights", weights_memory(run->config.model)}},
-                 "it takes a machine with more memory, unless its configuration is damaged");
-  run->model = std::make_unique<Gpt>(run->config.model, 0);
+  if (device == Device{})
+    require_memory(fmt::format("the model in {}", run->path.checkpoint.string()),
+                   std::vector<MemoryPart>{{"weights", weights_memory(run->config.model)}},
+                   "it takes a machine with more memory, unless its configuration is damaged");
+  run->model = std::make_unique<Gpt>(run->config.model, 0, DType::f32, device);
   std::vector<NamedTensor> tensors = named_parameters(*run->model);
   file.read_all(tensors, "opt/");
   const std::filesystem::path tokenizer = run->path.folder / kTokenizerFile;

@@ -63,6 +63,6 @@ struct LoadedRun {
 };
 /// Loads the model of a checkpoint after checking the checksum; nothing but the run folder is read.
 /// Throws: IoError, FormatError.
-std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path);
+std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path, Device device = {});
 
 }  // namespace muonlab

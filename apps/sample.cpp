@@ -17,6 +17,7 @@ namespace {
 struct SampleConfig {
   std::string run, prompt;
   std::int64_t tokens = 500, threads = 0;
+  std::string device = "auto";
   bool cache = true;
   SamplingOptions sampling;
 };
@@ -34,6 +35,8 @@ OptionTable options(SampleConfig& c) {
               "draw among the fewest tokens that together have this probability")
       .integer("seed", c.sampling.seed, "decides what is drawn")
       .integer("threads", c.threads, {0, 1024}, "threads; 0: the cores of the machine")
+      .choice("device", c.device, {"cpu", "cuda", "auto"},
+              "where to compute; auto: on a GPU where there is one")
       .boolean("cache", c.cache, "keep keys and values; without, slower and to the same effect")
       .table();
 }
@@ -113,7 +116,7 @@ int sample_command(std::span<const std::string> arguments) {
   if (config.run.empty()) throw ConfigError("which run? Give a run folder: muonlab sample RUN");
   if (config.threads > 0) cpu::set_threads(static_cast<int>(config.threads));
 
-  const auto run = load_run(config.run);
+  const auto run = load_run(config.run, parse_device(config.device));
   const Tokenizer* tokenizer = run->tokenizer.get();
   std::vector<std::int32_t> prompt;
   if (!config.prompt.empty())
@@ -121,7 +124,8 @@ int sample_command(std::span<const std::string> arguments) {
                        : parse_ids(config.prompt, run->state.vocab_size);
   if (prompt.empty()) prompt = blank_prompt(tokenizer);
 
-  require_sampling_memory(run->config.model, config.cache, "--no_cache needs less");
+  if (run->model->device() == Device{})
+    require_sampling_memory(run->config.model, config.cache, "--no_cache needs less");
   Generator generator(*run->model, prompt, config.sampling, config.cache);
   {
     TextStream stream;

@@ -21,6 +21,7 @@
 #include "apps/training_loop.h"
 #include "core/cpu/gemm.h"
 #include "core/cpu/parallel.h"
+#include "core/device.h"
 #include "data/batch.h"
 
 namespace muonlab {
@@ -205,6 +206,16 @@ std::string text_of(const RunFolder::Removed& removed) {
   return fmt::format("{}", fmt::join(parts, " and "));
 }
 
+std::string describe(Device device) {
+  if (device == Device{})
+    return fmt::format("cpu, {} thread{}, products by {}", cpu::threads(),
+                       cpu::threads() == 1 ? "" : "s", cpu::gemm_provider());
+  std::string text = device.str();
+  for (const DeviceInfo& info : devices())
+    if (info.device == device) text += ", " + info.description;
+  return text;
+}
+
 void introduce(const Plan& plan, const RunState& state, const RunFolder::Removed& removed,
                const Corpus& corpus, const Gpt& model, const Optimizer& optimizer,
                Display& display) {
@@ -213,9 +224,7 @@ void introduce(const Plan& plan, const RunState& state, const RunFolder::Removed
   };
   const RunConfig& run = plan.config.run;
   const GptConfig& m = model.config;
-  display.headline(fmt::format("muonlab {}: {}, {} thread{}, products by {}", MUONLAB_VERSION,
-                               Device{}.str(), cpu::threads(), cpu::threads() == 1 ? "" : "s",
-                               cpu::gemm_provider()));
+  display.headline(fmt::format("muonlab {}: {}", MUONLAB_VERSION, describe(model.device())));
   say("data", fmt::format("{}: {} tokens to train on, {} to validate, {}{}", corpus.name,
                           with_thousands(corpus.train.size()), with_thousands(corpus.val.size()),
                           with_thousands(corpus.vocab_size),
@@ -354,8 +363,10 @@ int train_command(std::span<const std::string> arguments) {
     display.warn("--vocab_size changes nothing: the data have a vocabulary of their own");
   check_block_size(corpus, plan.config.model.block_size);
   plan.config.model.vocab_size = corpus.vocab_size;
-  require_step_memory(plan.config.model, plan.config.optimizer, run.batch, run.grad_accum);
-  const Gpt model(plan.config.model, run.seed);
+  const Device device = open_device(run);
+  if (device == Device{})
+    require_step_memory(plan.config.model, plan.config.optimizer, run.batch, run.grad_accum);
+  const Gpt model(plan.config.model, run.seed, DType::f32, device);
   const std::string config = plan.config.text();
   Optimizer optimizer(model.parameters(), std::move(plan.config.optimizer));
 

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "apps/presets.h"
+#include "core/backend.h"
 #include "core/error.h"
 
 namespace muonlab {
@@ -20,10 +21,11 @@ std::vector<Assignment> as_assignments(
   return list;
 }
 
-/// Options that a resumed run may change: they do not touch its bits.
-constexpr std::array<std::string_view, 7> kChangeable{
-    "steps",        "time_limit",          "threads",     "eval_interval",
-    "eval_batches", "checkpoint_interval", "log_interval"};
+/// Options that a resumed run may change: they do not touch its bits, but for the device, which
+/// rounds in its own way.
+constexpr std::array<std::string_view, 8> kChangeable{
+    "device",        "steps",        "time_limit",          "threads",
+    "eval_interval", "eval_batches", "checkpoint_interval", "log_interval"};
 
 }  // namespace
 
@@ -41,6 +43,10 @@ OptionTable options(RunConfig& c) {
           .integer("grad_accum", c.grad_accum, {1, 65536}, "micro-batches per update")
           .integer("seed", c.seed, "decides initial weights, batches and dropout")
           .integer("threads", c.threads, {0, 1024}, "threads; 0: the cores of the machine")
+          .choice("device", c.device, {"cpu", "cuda", "auto"},
+                  "where to compute; auto: on a GPU where there is one")
+          .choice("precision", c.precision, {"f32", "tf32"},
+                  "of matrix products; tf32: factors of ten bits, faster on GPUs that have it")
           .integer("eval_interval", c.eval_interval, {0, 1e9},
                    "updates between two evaluations; 0: none")
           .integer("eval_batches", c.eval_batches, {1, 1e6},
@@ -51,6 +57,12 @@ OptionTable options(RunConfig& c) {
           .table();
   table.front().range = names;
   return table;
+}
+
+Device open_device(const RunConfig& config) {
+  const Device device = parse_device(config.device);
+  backend_of(device).set_products(config.precision == "tf32" ? Products::tf32 : Products::f32);
+  return device;
 }
 
 std::vector<OptionGroup> TrainConfig::groups() {

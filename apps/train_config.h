@@ -22,12 +22,16 @@ struct RunConfig {
   std::int64_t grad_accum = 1;
   std::uint64_t seed = 1;
   std::int64_t threads = 0;  ///< 0: the cores of the machine
+  std::string device = "auto";
+  std::string precision = "f32";
   std::int64_t eval_interval = 250;
   std::int64_t eval_batches = 20;
   std::int64_t checkpoint_interval = 250;
   std::int64_t log_interval = 10;
 };
 OptionTable options(RunConfig& config);
+/// The device of these options, ready to compute. Throws: ConfigError, DeviceError.
+Device open_device(const RunConfig& config);
 
 /// Everything that decides how a run goes. Saved in the run folder, from which it reproduces the
 /// run.

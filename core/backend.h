@@ -141,6 +141,10 @@ struct ElementwiseArgs {
   std::span<const ElementRow> rows;
 };
 
+/// How products of f32 matrices are computed: in f32, or with factors rounded to the ten bits of
+/// TF32 and sums in f32, which the tensor cores of GPUs do several times faster.
+enum class Products : std::uint8_t { f32, tf32 };
+
 /// What one device must be able to do.
 class Backend {
  public:
@@ -161,6 +165,9 @@ class Backend {
   /// then run on the thread that calls them. If some f(i) throw, the exception of the lowest such i
   /// is thrown once all are done.
   virtual void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) = 0;
+
+  /// Of all products from now on. Throws: ConfigError if the device has no such products.
+  virtual void set_products(Products products) = 0;
 
   // Primitives.
   virtual void gemm(const GemmArgs&) = 0;

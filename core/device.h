@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace muonlab {
 
@@ -16,15 +18,28 @@ struct Device {
   friend bool operator==(const Device&, const Device&) = default;
 };
 
-/// The backend that serves a device. The first call registers every backend that was linked in.
-/// Throws: DeviceError if this build or machine has no such device.
+/// The backend that serves a device, made on first use. Thread-safe.
+/// Throws: DeviceError if this build or machine has no such device, saying why.
 Backend& backend_of(Device device);
 
-/// Called by register_all_backends() only.
-void register_backend(Device device, std::unique_ptr<Backend> backend);
+/// A device that this build can use on this machine.
+struct DeviceInfo {
+  Device device;
+  std::string description;  ///< what a person calls it: the name and size of a GPU
+};
+/// All of them, the CPU first.
+std::vector<DeviceInfo> devices();
 
-/// Registers the backends of this build. Defined by the one registration file that is linked:
-/// core/register_cpu_only.cpp in builds without a GPU backend.
-void register_all_backends();
+/// The device that "cpu", "cuda" or "auto" names; auto is a GPU where there is one.
+/// Throws: ConfigError for other names, DeviceError if the device cannot be used, saying why.
+Device parse_device(std::string_view name);
+
+// Defined by the one registration file that is linked: core/register_cpu_only.cpp, or
+// cuda/register.cpp in builds with CUDA.
+
+/// A backend for a device. Throws: DeviceError saying why there is none.
+std::unique_ptr<Backend> make_backend(Device device);
+/// The devices beside the CPU.
+std::vector<DeviceInfo> accelerators();
 
 }  // namespace muonlab

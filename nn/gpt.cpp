@@ -73,6 +73,8 @@ std::vector<Parameter> Gpt::parameters() const {
   return out;
 }
 
+Device Gpt::device() const { return embedding.token.value().device(); }
+
 std::int64_t Gpt::parameter_count() const {
   std::int64_t n = 0;
   for (const Parameter& p : parameters()) n += p.value().numel();

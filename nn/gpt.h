@@ -46,6 +46,8 @@ struct Gpt {
   /// Every parameter once, in a fixed order.
   std::vector<Parameter> parameters() const;
   std::int64_t parameter_count() const;
+  /// Where the parameters are.
+  Device device() const;
 };
 
 }  // namespace muonlab

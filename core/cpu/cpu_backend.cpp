@@ -80,6 +80,11 @@ void CpuBackend::copy_to_host(void* dst, const void* src, std::size_t bytes) {
   copy(dst, src, bytes);
 }
 
+void CpuBackend::set_products(Products products) {
+  if (products != Products::f32)
+    throw ConfigError("the CPU multiplies in f32 alone; --precision tf32 needs a GPU");
+}
+
 void CpuBackend::fill(Tensor& dst, double value) {
   const auto run = [&](auto* p, auto v) {
     parallel_for(dst.numel(), kCopyGrain / 4,

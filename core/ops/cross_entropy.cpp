@@ -58,7 +58,7 @@ Var softmax_cross_entropy(Var logits, const Tensor& targets) {
         "[softmax_cross_entropy] targets must be as logits {} without the last dim; got {}",
         z.str(), targets.shape().str()));
   check_ids("softmax_cross_entropy", "targets", targets, z[-1]);
-  return record(CrossEntropyOp{targets}, logits);
+  return record(CrossEntropyOp{targets.to(logits.value().device())}, logits);
 }
 
 }  // namespace muonlab

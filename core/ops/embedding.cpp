@@ -60,7 +60,7 @@ Var embedding(const Tensor& ids, const Var& wte, const Var& wpe, std::int64_t po
       throw ShapeError(fmt::format("[embedding] positions {} to {} must be rows of wpe {}",
                                    position, position + ids.shape()[1] - 1, wpe.shape().str()));
   }
-  return record(EmbeddingOp{ids, position}, wte, wpe);
+  return record(EmbeddingOp{ids.to(wte.value().device()), position}, wte, wpe);
 }
 
 }  // namespace muonlab

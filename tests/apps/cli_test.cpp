@@ -239,7 +239,7 @@ TEST_CASE("with --json exactly one object is on standard output") {
 TEST_CASE("info describes the machine, a run, and a checkpoint") {
   const TempFolder folder;
   const std::string run_folder = folder / "run";
-  CHECK(contains(run_well({"info"}), "devices           cpu"));
+  CHECK(contains(run_well({"info"}), "devices           cpu: "));
   run_well(train(run_folder, 6));
   const std::string text = run_well({"info", run_folder});
   for (const std::string part :

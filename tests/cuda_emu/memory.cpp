@@ -17,6 +17,7 @@ namespace simt {
 namespace {
 
 constexpr std::size_t kSpace = std::size_t(8) << 30;
+constexpr std::size_t kHugePage = std::size_t(2) << 20;
 constexpr std::size_t kAlignment = 256;  // cudaMalloc promises as much
 constexpr std::size_t kMinGap = std::size_t(4) << 10, kMaxGap = std::size_t(1) << 20;
 constexpr std::size_t kPage = 4096;
@@ -47,10 +48,17 @@ void* map_memory(std::size_t bytes, int protection) {
   return p;
 }
 
+// On huge pages where the system has them: it changes the protection of each page by itself.
+unsigned char* map_device_space() {
+  auto begin = reinterpret_cast<std::uintptr_t>(map_memory(kSpace + kHugePage, PROT_NONE));
+  begin = (begin + kHugePage - 1) / kHugePage * kHugePage;
+  auto* base = reinterpret_cast<unsigned char*>(begin);
+  madvise(base, kSpace, MADV_HUGEPAGE);
+  return base;
+}
+
 Memory& memory() {
-  static Memory m{static_cast<unsigned char*>(map_memory(kSpace, PROT_NONE)),
-                  static_cast<ByteState*>(reserve(kSpace)),
-                  {}};
+  static Memory m{map_device_space(), static_cast<ByteState*>(reserve(kSpace)), {}};
   return m;
 }
 
@@ -60,7 +68,7 @@ std::size_t gap_behind(std::size_t size) { return std::clamp(size, kMinGap, kMax
 
 void protect(int protection) {
   Memory& m = memory();
-  if (m.end > 0) mprotect(m.base, rounded_up(m.end, kPage), protection);
+  if (m.end > 0) mprotect(m.base, rounded_up(m.end, kHugePage), protection);
 }
 
 // Nothing is allocated: begin anew. The pages read as zero afterwards: unallocated.

@@ -1,0 +1,479 @@
+// Causal attention with a streaming softmax; the formulas are those of core/cpu/attention.cpp.
+//
+// A block of 16 x 16 threads owns a tile of rows of one head, kept in shared memory, and streams
+// the rows of the other side through it, 32 at a time: the forward pass and dq own queries and
+// stream keys, dk and dv own keys and stream queries. So every sum is made by one thread in a fixed
+// order, and nothing is added to global memory. A product of two tiles is a small square for each
+// thread: its rows are y + 16 i, its columns x + 16 j. Rows in shared memory are 4 floats longer
+// than a head, so that 8 threads that read 16 bytes each from 8 rows meet all 32 banks.
+#include <cmath>
+#include <string>
+#include <type_traits>
+
+#include "core/error.h"
+#include "cuda/cuda_backend.h"
+#include "cuda/device.cuh"
+#include "cuda/philox.cuh"
+
+namespace muonlab::cuda {
+namespace kern {
+
+constexpr int kSide = 16, kThreads = kSide * kSide;
+constexpr int kStreamed = 32;  // rows that stream through at a time
+constexpr int kWeightRow = kStreamed + 4;
+constexpr int kPerThread = kStreamed / kSide;
+
+template <int D>
+constexpr int kRow = D + 4;
+
+__device__ __forceinline__ int thread_x() { return static_cast<int>(threadIdx.x % kSide); }
+__device__ __forceinline__ int thread_y() { return static_cast<int>(threadIdx.x / kSide); }
+
+/// Where the rows of one head lie: position t at data + t stride.
+template <class T>
+struct Head {
+  T* data;
+  std::int64_t stride;
+};
+/// Where the heads of a packed tensor lie: (batch, time, stride), head h of a row at offset + h D.
+template <class T>
+struct Heads {
+  T* data;
+  std::int64_t time, stride;
+  __device__ __forceinline__ Head<T> at(std::int64_t b, std::int64_t h, int head_size) const {
+    return {data + b * time * stride + h * head_size, stride};
+  }
+};
+
+struct Attention {
+  Heads<const float> q, k, v;
+  std::int64_t heads, kv_heads, queries, keys;
+  int head_size;
+  float scale;
+  DropoutMask mask;
+
+  /// What dropout multiplies the probability of a key with.
+  __device__ __forceinline__ float mask_of(std::int64_t b, std::int64_t h, std::int64_t query,
+                                           std::int64_t key) const {
+    const std::int64_t row = (b * heads + h) * queries + query;
+    return mask_factor(mask, static_cast<std::uint64_t>(row * keys + key));
+  }
+};
+
+/// tile[r] = row first + r of the head; zeros beyond row `end` and beyond the head's size.
+template <int D, int Rows>
+__device__ __forceinline__ void load_rows(float* tile, Head<const float> head, std::int64_t first,
+                                          std::int64_t end, int head_size) {
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < Rows * D; i += kThreads) {
+    const int r = i / D, c = i % D;
+    tile[r * kRow<D> + c] =
+        first + r < end && c < head_size ? head.data[(first + r) * head.stride + c] : 0.0f;
+  }
+}
+
+/// out[i][j] = a[y + 16 i] . b[x + 16 j]
+template <int D, int R, int C>
+__device__ __forceinline__ void multiply_rows(const float* a, const float* b, float (&out)[R][C]) {
+  a += thread_y() * kRow<D>;
+  b += thread_x() * kRow<D>;
+#pragma unroll
+  for (int i = 0; i < R; ++i)
+#pragma unroll
+    for (int j = 0; j < C; ++j) out[i][j] = 0;
+#pragma unroll 4
+  for (int d = 0; d < D; d += 4) {
+    Vec<float, 4> u[R], w[C];
+#pragma unroll
+    for (int i = 0; i < R; ++i) u[i] = load_vec<4>(a + i * kSide * kRow<D> + d);
+#pragma unroll
+    for (int j = 0; j < C; ++j) w[j] = load_vec<4>(b + j * kSide * kRow<D> + d);
+#pragma unroll
+    for (int i = 0; i < R; ++i)
+#pragma unroll
+      for (int j = 0; j < C; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) out[i][j] = fmaf(u[i].v[e], w[j].v[e], out[i][j]);
+  }
+}
+
+/// The columns of a head-sized row that a thread has: groups of neighbours.
+template <int D>
+struct Columns {
+  static constexpr int kCount = D / kSide, kVec = kCount < 4 ? kCount : 4;
+  static constexpr int kGroups = kCount / kVec;
+  /// Column number `i` of this thread.
+  static __device__ __forceinline__ int at(int i) {
+    return i / kVec * kVec * kSide + thread_x() * kVec + i % kVec;
+  }
+};
+
+/// out[i] += sum_s weights[y + 16 i][s] rows[s], for this thread's columns.
+template <int D, int R>
+__device__ __forceinline__ void add_weighted(const float* weights, const float* rows,
+                                             float (&out)[R][D / kSide]) {
+  using Own = Columns<D>;
+  weights += thread_y() * kWeightRow;
+#pragma unroll 2
+  for (int s = 0; s < kStreamed; s += 4) {
+    Vec<float, 4> w[R];
+#pragma unroll
+    for (int i = 0; i < R; ++i) w[i] = load_vec<4>(weights + i * kSide * kWeightRow + s);
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+#pragma unroll
+      for (int g = 0; g < Own::kGroups; ++g) {
+        const auto row = load_vec<Own::kVec>(rows + (s + e) * kRow<D> + Own::at(g * Own::kVec));
+#pragma unroll
+        for (int i = 0; i < R; ++i)
+#pragma unroll
+          for (int c = 0; c < Own::kVec; ++c)
+            out[i][g * Own::kVec + c] = fmaf(w[i].v[e], row.v[c], out[i][g * Own::kVec + c]);
+      }
+  }
+}
+
+/// Writes a thread's square where add_weighted reads it: by the threads of the same warp alone.
+template <int R>
+__device__ __forceinline__ void share_weights(float* weights, const float (&w)[R][kPerThread]) {
+#pragma unroll
+  for (int i = 0; i < R; ++i)
+#pragma unroll
+    for (int j = 0; j < kPerThread; ++j)
+      weights[(thread_y() + kSide * i) * kWeightRow + thread_x() + kSide * j] = w[i][j];
+}
+
+template <int D, int R>
+__device__ __forceinline__ void zero(float (&x)[R][D / kSide]) {
+#pragma unroll
+  for (int i = 0; i < R; ++i)
+#pragma unroll
+    for (int c = 0; c < D / kSide; ++c) x[i][c] = 0;
+}
+
+/// Writes this thread's rows and columns of a tile, row first + y + 16 i times factor[i].
+template <int D, int R>
+__device__ __forceinline__ void store_rows(Head<float> head, std::int64_t first, std::int64_t end,
+                                           int head_size, const float (&x)[R][D / kSide],
+                                           const float (&factor)[R]) {
+#pragma unroll
+  for (int i = 0; i < R; ++i) {
+    const std::int64_t row = first + thread_y() + kSide * i;
+    if (row >= end) continue;
+#pragma unroll
+    for (int c = 0; c < D / kSide; ++c) {
+      const int column = Columns<D>::at(c);
+      if (column < head_size) head.data[row * head.stride + column] = x[i][c] * factor[i];
+    }
+  }
+}
+
+/// Grid: tiles of 16 R queries (the longest first), heads, batch. max_logit may be null.
+template <int D, int R, bool Dropout>
+__global__ void __launch_bounds__(kThreads, 2)
+    attention(Attention a, Heads<float> y, float* __restrict__ lse, float* max_logit) {
+  float* q_tile = dyn_smem<float>();
+  float* k_tile = q_tile + kSide * R * kRow<D>;
+  float* v_tile = k_tile + kStreamed * kRow<D>;
+  float* weights = v_tile + kStreamed * kRow<D>;
+  const std::int64_t h = blockIdx.y, b = blockIdx.z, g = h / (a.heads / a.kv_heads);
+  const std::int64_t first = static_cast<std::int64_t>(gridDim.x - 1 - blockIdx.x) * (kSide * R);
+  const std::int64_t past = a.keys - a.queries;
+  const std::int64_t key_end = past + ::min(first + kSide * R, a.queries);
+  load_rows<D, kSide * R>(q_tile, a.q.at(b, h, a.head_size), first, a.queries, a.head_size);
+  float top[R], sum[R], out[R][D / kSide];  // sum: of this thread's keys alone
+  zero<D, R>(out);
+#pragma unroll
+  for (int i = 0; i < R; ++i) {
+    top[i] = -INFINITY;
+    sum[i] = 0;
+  }
+  for (std::int64_t k0 = 0; k0 < key_end; k0 += kStreamed) {
+    __syncthreads();  // the tiles have been read
+    load_rows<D, kStreamed>(k_tile, a.k.at(b, g, a.head_size), k0, key_end, a.head_size);
+    load_rows<D, kStreamed>(v_tile, a.v.at(b, g, a.head_size), k0, key_end, a.head_size);
+    __syncthreads();
+    float s[R][kPerThread];
+    multiply_rows<D>(q_tile, k_tile, s);
+#pragma unroll
+    for (int i = 0; i < R; ++i) {
+      const std::int64_t position = past + first + thread_y() + kSide * i;
+      float tile_top = -INFINITY;
+#pragma unroll
+      for (int j = 0; j < kPerThread; ++j) {
+        const std::int64_t key = k0 + thread_x() + kSide * j;
+        s[i][j] = key <= position && key < key_end ? s[i][j] * a.scale : -INFINITY;
+        tile_top = fmaxf(tile_top, s[i][j]);
+      }
+      // Every query sees key 0, so from the first tile on the maximum is finite.
+      const float new_top = fmaxf(top[i], warp_reduce<kSide>(tile_top, Max{}));
+      const float correction = expf(top[i] - new_top);
+      top[i] = new_top;
+      sum[i] *= correction;
+#pragma unroll
+      for (int j = 0; j < kPerThread; ++j) {
+        s[i][j] = expf(s[i][j] - new_top);
+        sum[i] += s[i][j];
+        if constexpr (Dropout)
+          s[i][j] *= a.mask_of(b, h, position - past, k0 + thread_x() + kSide * j);
+      }
+#pragma unroll
+      for (int c = 0; c < D / kSide; ++c) out[i][c] *= correction;
+    }
+    share_weights<R>(weights, s);
+    __syncwarp();
+    add_weighted<D, R>(weights, v_tile, out);
+  }
+  float inverse[R], block_top = -INFINITY;
+#pragma unroll
+  for (int i = 0; i < R; ++i) {
+    const float all = warp_reduce<kSide>(sum[i], Add{});
+    inverse[i] = 1.0f / all;
+    const std::int64_t row = first + thread_y() + kSide * i;
+    if (row >= a.queries) continue;
+    block_top = fmaxf(block_top, top[i]);
+    if (thread_x() == 0) lse[(b * a.heads + h) * a.queries + row] = top[i] + logf(all);
+  }
+  store_rows<D, R>(y.at(b, h, a.head_size), first, a.queries, a.head_size, out, inverse);
+  if (!max_logit) return;
+  block_top = warp_reduce(block_top, Max{});
+  if (threadIdx.x % kWarp == 0) atomic_max(max_logit + h, block_top);
+}
+
+/// delta[b][h][t] = dy . y over the head, one warp each.
+template <int Warps>
+__global__ void __launch_bounds__(Warps* kWarp)
+    attention_delta(Heads<const float> y, Heads<const float> dy, float* __restrict__ delta,
+                    std::int64_t heads, std::int64_t count, int head_size) {
+  const std::int64_t row = global_index() / kWarp;
+  if (row >= count) return;
+  const std::int64_t t = row % y.time, h = row / y.time % heads, b = row / y.time / heads;
+  const Head<const float> u = y.at(b, h, head_size), w = dy.at(b, h, head_size);
+  float sum = 0;
+  for (int c = static_cast<int>(threadIdx.x % kWarp); c < head_size; c += kWarp)
+    sum += u.data[t * u.stride + c] * w.data[t * w.stride + c];
+  sum = warp_reduce(sum, Add{});
+  if (threadIdx.x % kWarp == 0) delta[row] = sum;
+}
+
+struct Backward {
+  Heads<const float> dy;
+  const float *lse, *delta;  // (batch, heads, time)
+};
+
+/// Grid: tiles of 16 R keys (the one with the most queries first), groups, batch.
+template <int D, int R, bool Dropout>
+__global__ void __launch_bounds__(kThreads, 2)
+    attention_backward_kv(Attention a, Backward back, Heads<float> dk, Heads<float> dv) {
+  float* k_tile = dyn_smem<float>();
+  float* v_tile = k_tile + kSide * R * kRow<D>;
+  float* q_tile = v_tile + kSide * R * kRow<D>;
+  float* dy_tile = q_tile + kStreamed * kRow<D>;
+  float* weights = dy_tile + kStreamed * kRow<D>;
+  const std::int64_t g = blockIdx.y, b = blockIdx.z, group = a.heads / a.kv_heads;
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * (kSide * R);
+  load_rows<D, kSide * R>(k_tile, a.k.at(b, g, a.head_size), first, a.keys, a.head_size);
+  load_rows<D, kSide * R>(v_tile, a.v.at(b, g, a.head_size), first, a.keys, a.head_size);
+  float dk_out[R][D / kSide], dv_out[R][D / kSide];
+  zero<D, R>(dk_out);
+  zero<D, R>(dv_out);
+  for (std::int64_t h = g * group; h < (g + 1) * group; ++h) {
+    const std::int64_t row = (b * a.heads + h) * a.queries;
+    for (std::int64_t q0 = first; q0 < a.queries; q0 += kStreamed) {
+      __syncthreads();  // the tiles have been read
+      load_rows<D, kStreamed>(q_tile, a.q.at(b, h, a.head_size), q0, a.queries, a.head_size);
+      load_rows<D, kStreamed>(dy_tile, back.dy.at(b, h, a.head_size), q0, a.queries, a.head_size);
+      __syncthreads();
+      float p[R][kPerThread], ds[R][kPerThread];
+      multiply_rows<D>(k_tile, q_tile, p);
+      multiply_rows<D>(v_tile, dy_tile, ds);
+#pragma unroll
+      for (int j = 0; j < kPerThread; ++j) {
+        const std::int64_t query = q0 + thread_x() + kSide * j;
+        const bool inside = query < a.queries;
+        const float shift = inside ? back.lse[row + query] : 0;
+        const float delta = inside ? back.delta[row + query] : 0;
+#pragma unroll
+        for (int i = 0; i < R; ++i) {
+          const std::int64_t key = first + thread_y() + kSide * i;
+          const bool seen = inside && key <= query;
+          const float mask = Dropout ? a.mask_of(b, h, query, key) : 1.0f;
+          const float weight = seen ? expf(p[i][j] * a.scale - shift) : 0.0f;
+          p[i][j] = weight * mask;
+          ds[i][j] = seen ? a.scale * weight * (ds[i][j] * mask - delta) : 0.0f;
+        }
+      }
+      share_weights<R>(weights, p);
+      __syncwarp();
+      add_weighted<D, R>(weights, dy_tile, dv_out);
+      __syncwarp();
+      share_weights<R>(weights, ds);
+      __syncwarp();
+      add_weighted<D, R>(weights, q_tile, dk_out);
+    }
+  }
+  float one[R];
+#pragma unroll
+  for (int i = 0; i < R; ++i) one[i] = 1;
+  store_rows<D, R>(dk.at(b, g, a.head_size), first, a.keys, a.head_size, dk_out, one);
+  store_rows<D, R>(dv.at(b, g, a.head_size), first, a.keys, a.head_size, dv_out, one);
+}
+
+/// Grid: tiles of 16 R queries (the longest first), heads, batch.
+template <int D, int R, bool Dropout>
+__global__ void __launch_bounds__(kThreads, 2)
+    attention_backward_q(Attention a, Backward back, Heads<float> dq) {
+  float* q_tile = dyn_smem<float>();
+  float* dy_tile = q_tile + kSide * R * kRow<D>;
+  float* k_tile = dy_tile + kSide * R * kRow<D>;
+  float* v_tile = k_tile + kStreamed * kRow<D>;
+  float* weights = v_tile + kStreamed * kRow<D>;
+  const std::int64_t h = blockIdx.y, b = blockIdx.z, g = h / (a.heads / a.kv_heads);
+  const std::int64_t first = static_cast<std::int64_t>(gridDim.x - 1 - blockIdx.x) * (kSide * R);
+  load_rows<D, kSide * R>(q_tile, a.q.at(b, h, a.head_size), first, a.queries, a.head_size);
+  load_rows<D, kSide * R>(dy_tile, back.dy.at(b, h, a.head_size), first, a.queries, a.head_size);
+  float out[R][D / kSide], shift[R], delta[R];
+  zero<D, R>(out);
+#pragma unroll
+  for (int i = 0; i < R; ++i) {
+    const std::int64_t query = first + thread_y() + kSide * i;
+    const std::int64_t row = (b * a.heads + h) * a.queries + query;
+    shift[i] = query < a.queries ? back.lse[row] : 0;
+    delta[i] = query < a.queries ? back.delta[row] : 0;
+  }
+  const std::int64_t key_end = ::min(first + kSide * R, a.queries);
+  for (std::int64_t k0 = 0; k0 < key_end; k0 += kStreamed) {
+    __syncthreads();  // the tiles have been read
+    load_rows<D, kStreamed>(k_tile, a.k.at(b, g, a.head_size), k0, key_end, a.head_size);
+    load_rows<D, kStreamed>(v_tile, a.v.at(b, g, a.head_size), k0, key_end, a.head_size);
+    __syncthreads();
+    float p[R][kPerThread], ds[R][kPerThread];
+    multiply_rows<D>(q_tile, k_tile, p);
+    multiply_rows<D>(dy_tile, v_tile, ds);
+#pragma unroll
+    for (int i = 0; i < R; ++i) {
+      const std::int64_t query = first + thread_y() + kSide * i;
+#pragma unroll
+      for (int j = 0; j < kPerThread; ++j) {
+        const std::int64_t key = k0 + thread_x() + kSide * j;
+        const bool seen = key <= query && query < a.queries;
+        const float mask = Dropout ? a.mask_of(b, h, query, key) : 1.0f;
+        const float weight = seen ? expf(p[i][j] * a.scale - shift[i]) : 0.0f;
+        ds[i][j] = seen ? a.scale * weight * (ds[i][j] * mask - delta[i]) : 0.0f;
+      }
+    }
+    share_weights<R>(weights, ds);
+    __syncwarp();
+    add_weighted<D, R>(weights, k_tile, out);
+  }
+  float one[R];
+#pragma unroll
+  for (int i = 0; i < R; ++i) one[i] = 1;
+  store_rows<D, R>(dq.at(b, h, a.head_size), first, a.queries, a.head_size, out, one);
+}
+
+}  // namespace kern
+
+namespace {
+
+using kern::Heads;
+
+Heads<const float> read_heads(const Tensor& t, std::int64_t offset) {
+  return {f32(t) + offset, t.shape()[1], t.shape()[2]};
+}
+Heads<float> write_heads(const Tensor& t, std::int64_t offset) {
+  return {f32(t) + offset, t.shape()[1], t.shape()[2]};
+}
+
+kern::Attention describe(const AttentionArgs& a) {
+  return {read_heads(a.q, a.q_offset),
+          read_heads(a.k, a.k_offset),
+          read_heads(a.v, a.v_offset),
+          a.heads,
+          a.kv_heads,
+          a.q.shape()[1],
+          a.keys,
+          static_cast<int>(a.head_size),
+          static_cast<float>(a.scale),
+          dropout_mask(a.dropout, a.dropout_seed, a.dropout_stream)};
+}
+
+/// A size of head that kernels are made for, and whether they drop probabilities.
+template <int D, bool Dropout>
+struct Variant {};
+
+/// Calls f with the kernels' variant for these arguments: the smallest head that holds theirs.
+template <class F>
+void with_variant(const AttentionArgs& a, const F& f) {
+  const auto choose = [&]<bool Dropout>(std::bool_constant<Dropout>) {
+    if (a.head_size <= 16) return f(Variant<16, Dropout>{});
+    if (a.head_size <= 32) return f(Variant<32, Dropout>{});
+    if (a.head_size <= 64) return f(Variant<64, Dropout>{});
+    if (a.head_size <= 128) return f(Variant<128, Dropout>{});
+    throw Unsupported("[causal_attention] the CUDA backend takes heads of size up to 128; got " +
+                      std::to_string(a.head_size));
+  };
+  if (a.dropout > 0) return choose(std::true_type{});
+  choose(std::false_type{});
+}
+
+/// Shared memory of a block that owns `own` and streams `streamed` arrays of rows.
+template <int D, int R>
+std::size_t tile_bytes(int own, int streamed) {
+  return static_cast<std::size_t>((own * kern::kSide * R + streamed * kern::kStreamed) *
+                                      kern::kRow<D> +
+                                  kern::kSide * R * kern::kWeightRow) *
+         sizeof(float);
+}
+
+template <int D, bool Dropout>
+void launch_forward(const AttentionArgs& args, cudaStream_t stream) {
+  constexpr int kOwn = 4;
+  const kern::Attention a = describe(args);
+  launch(kern::attention<D, kOwn, Dropout>,
+         Grid(divide_up(a.queries, kern::kSide * kOwn), a.heads, args.q.shape()[0]), kern::kThreads,
+         tile_bytes<D, kOwn>(1, 2), stream, a, write_heads(args.y, 0), f32(args.lse),
+         f32(args.max_logit));
+}
+
+template <int D, bool Dropout>
+void launch_backward(const AttentionBackwardArgs& args, const float* delta, cudaStream_t stream) {
+  // Own tiles of 32 rows instead of 64 where those need more than 99 KiB of shared memory, which
+  // not every GPU has, or more than 128 registers.
+  constexpr int kOwn = D == 32 || (D == 64 && !Dropout) ? 4 : 2;
+  const AttentionArgs& forward = args.forward;
+  const kern::Attention a = describe(forward);
+  const kern::Backward back{read_heads(args.dy, 0), f32(forward.lse), delta};
+  const std::int64_t batch = forward.q.shape()[0];
+  const std::int64_t tiles = divide_up(a.queries, kern::kSide * kOwn);
+  launch(kern::attention_backward_kv<D, kOwn, Dropout>, Grid(tiles, a.kv_heads, batch),
+         kern::kThreads, tile_bytes<D, kOwn>(2, 2), stream, a, back,
+         write_heads(args.dk, forward.k_offset), write_heads(args.dv, forward.v_offset));
+  launch(kern::attention_backward_q<D, kOwn, Dropout>, Grid(tiles, a.heads, batch), kern::kThreads,
+         tile_bytes<D, kOwn>(2, 2), stream, a, back, write_heads(args.dq, forward.q_offset));
+}
+
+}  // namespace
+
+void CudaBackend::attention(const AttentionArgs& a) {
+  if (a.y.numel() == 0) return;
+  with_variant(a, [&]<int D, bool Dropout>(Variant<D, Dropout>) {
+    launch_forward<D, Dropout>(a, stream_.get());
+  });
+}
+
+void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
+  const AttentionArgs& a = args.forward;
+  if (args.dy.numel() == 0) return;
+  constexpr int kWarps = 8;
+  const std::int64_t rows = a.lse.numel();
+  const Scratch delta(allocator(), a.lse.bytes());
+  launch(kern::attention_delta<kWarps>, divide_up(rows, kWarps), kWarps * kWarp, 0, stream_.get(),
+         read_heads(a.y, 0), read_heads(args.dy, 0), delta.as<float>(), a.heads, rows,
+         static_cast<int>(a.head_size));
+  with_variant(a, [&]<int D, bool Dropout>(Variant<D, Dropout>) {
+    launch_backward<D, Dropout>(args, delta.as<float>(), stream_.get());
+  });
+}
+
+}  // namespace muonlab::cuda

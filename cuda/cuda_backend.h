@@ -1,0 +1,63 @@
+#pragma once
+
+#include <memory>
+
+#include "core/backend.h"
+#include "cuda/runtime.h"
+
+namespace muonlab::cuda {
+
+class CublasHandle;
+
+/// The CUDA backend: products by cuBLAS, everything else own kernels, in f32. Each kernel is
+/// defined in the file of its name. All kernels go to one stream, in the order of the calls, and
+/// the host does not wait for them; what the host reads, it waits for.
+class CudaBackend final : public Backend {
+ public:
+  /// On the first GPU that CUDA shows. Throws: DeviceError saying why there is none.
+  CudaBackend();
+  ~CudaBackend() override;
+
+  bool is_host() const override { return false; }
+  void* raw_alloc(std::size_t bytes) override;
+  void raw_free(void* block, std::size_t bytes) noexcept override;
+  void copy(void* dst, const void* src, std::size_t bytes) override;
+  void copy_from_host(void* dst, const void* src, std::size_t bytes) override;
+  void copy_to_host(void* dst, const void* src, std::size_t bytes) override;
+  void fill(Tensor& dst, double value) override;
+  void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) override;
+
+  void set_products(Products products) override { products_ = products; }
+  void gemm(const GemmArgs&) override;
+  void linear(const LinearArgs&) override;
+  void activation(const ActivationArgs&) override;
+  void activation_backward(const ActivationBackwardArgs&) override;
+  void column_sum(const ColumnSumArgs&) override;
+  void norm(const NormArgs&) override;
+  void norm_backward(const NormBackwardArgs&) override;
+  void embedding(const EmbeddingArgs&) override;
+  void embedding_backward(const EmbeddingBackwardArgs&) override;
+  void attention(const AttentionArgs&) override;
+  void attention_backward(const AttentionBackwardArgs&) override;
+  void cross_entropy(const CrossEntropyArgs&) override;
+  void cross_entropy_backward(const CrossEntropyBackwardArgs&) override;
+  void dropout(const DropoutArgs&) override;
+  void elementwise(const ElementwiseArgs&) override;
+  void sum_squares(std::span<const Tensor> x, std::span<double> sums) override;
+  double sum(const Tensor& x) override;
+
+ private:
+  template <class Term>
+  void reduce(std::span<const Tensor> x, std::span<double> sums);
+
+  Stream stream_;
+  Uploads uploads_{stream_};
+  Products products_ = Products::f32;
+  std::unique_ptr<CublasHandle> cublas_;  // made for the first product
+};
+
+/// The elements of a tensor, null for an empty handle. Throws: Unsupported if they are f64,
+/// DtypeError if they are ids.
+float* f32(Tensor t);
+
+}  // namespace muonlab::cuda
