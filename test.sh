@@ -7,4 +7,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 install_packages
 configure_release "$@"
 build_release
-ctest --preset release </dev/null
+ctest --preset release --parallel "$(nproc)" </dev/null
