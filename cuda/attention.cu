@@ -428,7 +428,8 @@ std::size_t tile_bytes(int own, int streamed) {
 
 template <int D, bool Dropout>
 void launch_forward(const AttentionArgs& args, cudaStream_t stream) {
-  constexpr int kOwn = 4;
+  // Own tiles of 32 rows instead of 64 where those need more than 128 registers.
+  constexpr int kOwn = D == 128 && Dropout ? 2 : 4;
   const kern::Attention a = describe(args);
   launch(kern::attention<D, kOwn, Dropout>,
          Grid(divide_up(a.queries, kern::kSide * kOwn), a.heads, args.q.shape()[0]), kern::kThreads,
