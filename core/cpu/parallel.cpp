@@ -39,6 +39,7 @@ void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old)
 /// that slept through 16 million jobs within one claim could mistake.
 constexpr int kChunkBits = 20;
 constexpr std::int64_t kMaxChunks = std::int64_t{1} << kChunkBits;
+constexpr std::uint32_t kJobs = std::uint32_t{1} << (64 - 2 * kChunkBits);
 
 thread_local bool inside = false;  // this thread is running a chunk
 
@@ -65,7 +66,7 @@ class Team {
           std::memory_order_release);
     job_.store(job, std::memory_order_seq_cst);  // before the look for sleepers in notify
     job_.notify_all();
-    take_chunks(0);
+    take_chunks(job, 0);
     for (std::uint32_t left; (left = left_.load(std::memory_order_acquire)) != 0;)
       wait_for_change(left_, left);
     return true;
@@ -74,15 +75,15 @@ class Team {
  private:
   /// Unclaimed chunks [begin, end) of a thread's share of a job, in one word.
   struct Range {
-    std::uint64_t job;
+    std::uint32_t job;  // modulo kJobs
     std::int64_t begin, end;
 
     std::uint64_t packed() const {
-      return job << 2 * kChunkBits | static_cast<std::uint64_t>(begin) << kChunkBits |
-             static_cast<std::uint64_t>(end);
+      return std::uint64_t{job} << 2 * kChunkBits |
+             static_cast<std::uint64_t>(begin) << kChunkBits | static_cast<std::uint64_t>(end);
     }
     static Range of(std::uint64_t packed) {
-      return {packed >> 2 * kChunkBits,
+      return {static_cast<std::uint32_t>(packed >> 2 * kChunkBits),
               static_cast<std::int64_t>(packed >> kChunkBits & (kMaxChunks - 1)),
               static_cast<std::int64_t>(packed & (kMaxChunks - 1))};
     }
@@ -91,19 +92,20 @@ class Team {
     std::atomic<std::uint64_t> left{0};
   };
 
-  /// Runs chunks of the current job until none is left: those of thread `me`, from the front, then
+  /// Runs chunks of a job until none is left: those of thread `me`, from the front, then
   /// the last ones of the others. In all jobs a thread has the same part, so that the rows of an
   /// activation that it wrote are in its own cache when it reads them.
-  void take_chunks(std::size_t me) {
+  void take_chunks(std::uint32_t job, std::size_t me) {
     inside = true;
-    for (std::size_t s = 0; s < shares_.size(); ++s) take_share((me + s) % shares_.size(), s == 0);
+    for (std::size_t s = 0; s < shares_.size(); ++s)
+      take_share(job, (me + s) % shares_.size(), s == 0);
     inside = false;
   }
 
   /// A chunk is claimed by exchanging a share's range; an empty one claims nothing, and a job
   /// cannot end while one of its chunks is unfinished, so what was read before a successful claim
   /// is that job's.
-  void take_share(std::size_t share, bool own) {
+  void take_share(std::uint32_t job, std::size_t share, bool own) {
     std::atomic<std::uint64_t>& left = shares_[share].left;
     for (std::uint64_t seen = left.load(std::memory_order_acquire);;) {
       const std::int64_t n = n_.load(std::memory_order_relaxed);
@@ -111,7 +113,7 @@ class Team {
       const detail::Body body = body_.load(std::memory_order_relaxed);
       const void* f = f_.load(std::memory_order_relaxed);
       Range range = Range::of(seen);
-      if (range.begin == range.end) return;
+      if (range.begin == range.end || range.job != job % kJobs) return;
       const std::int64_t chunk = own ? range.begin++ : --range.end;
       if (!left.compare_exchange_weak(seen, range.packed(), std::memory_order_acq_rel,
                                       std::memory_order_acquire))
@@ -127,7 +129,7 @@ class Team {
       wait_for_change(job_, seen);
       seen = job_.load(std::memory_order_acquire);
       if (stopping_.load(std::memory_order_acquire)) return;
-      take_chunks(me);
+      take_chunks(seen, me);
     }
   }
 
