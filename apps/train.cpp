@@ -169,7 +169,7 @@ std::string manifest(const RunConfig& run, const Corpus& corpus, const Gpt& mode
   return object.str() + '\n';
 }
 
-/// The routing table in short: one line for all parameters of one rule, decay and reason.
+/// The routing table in short: one line for all parameters of one rule, rate, decay and reason.
 std::vector<std::string> summarize(std::span<const Route> routes) {
   struct Group {
     const Route* first;
@@ -178,8 +178,8 @@ std::vector<std::string> summarize(std::span<const Route> routes) {
   std::vector<Group> groups;
   for (const Route& route : routes) {
     auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
-      return g.first->rule == route.rule && g.first->decay == route.decay &&
-             g.first->reason == route.reason;
+      return g.first->rule == route.rule && g.first->lr == route.lr &&
+             g.first->decay == route.decay && g.first->reason == route.reason;
     });
     if (group == groups.end()) group = groups.insert(group, {&route, 0, 0});
     ++group->tensors;

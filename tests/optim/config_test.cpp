@@ -39,6 +39,7 @@ TEST_CASE("every optimizer option reads back, and refuses nonsense") {
     o.set(o.fallback);
     CHECK(o.get() == o.fallback);
     for (const char* nonsense : {"", "nan", "-1", "-inf", "1e400", "yes please"}) {
+      if (o.range == "text" && nonsense == std::string()) continue;
       CHECK_THROWS_AS(o.set(nonsense), ConfigError);
       CHECK(o.get() == o.fallback);
     }

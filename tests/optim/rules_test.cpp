@@ -57,7 +57,9 @@ void perturb(OptimizerConfig& config, const std::string& name) {
   Option& option = find(table, name);
   const std::string now = option.get();
   std::vector<std::string> values;
-  if (option.is_flag) {
+  if (name == "route") {
+    values = {"name=tall: lr*0.5"};
+  } else if (option.is_flag) {
     values = {now == "true" ? "false" : "true"};
   } else if (option.range.find('|') != std::string::npos) {
     for (std::size_t at = 0; at < option.range.size();) {
