@@ -118,7 +118,9 @@ struct StepTimes {
 };
 
 StepTimes time_steps(const Gpt& model, const RunConfig& run, OptimizerConfig optimizer_config) {
-  Optimizer optimizer(model.parameters(), std::move(optimizer_config));
+  std::vector<Parameter> params = model.parameters();
+  initialise(params, optimizer_config);
+  Optimizer optimizer(std::move(params), std::move(optimizer_config));
   Trainer trainer(model, optimizer, random_batches(model.config, run), run.grad_accum, run.seed);
   StepTimes times;
   times.startup_s = process_age();

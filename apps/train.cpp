@@ -128,6 +128,7 @@ RunState restore(const fs::path& path, const Corpus& corpus, const Gpt& model,
         "--resume: {} holds weights alone, without the optimizer's state that a run needs to go "
         "on; sample, eval and info can use it. The newest whole checkpoint goes on with\n  {}",
         path.string(), command_text("train --resume", find_run(path).folder.string())));
+  const EvalWeights saved(optimizer);
   std::vector<NamedTensor> tensors = named_parameters(model);
   for (NamedTensor& tensor : optimizer.state()) tensors.push_back(std::move(tensor));
   file.read_all(tensors);
@@ -368,7 +369,9 @@ int train_command(std::span<const std::string> arguments) {
     require_step_memory(plan.config.model, plan.config.optimizer, run.batch, run.grad_accum);
   const Gpt model(plan.config.model, run.seed, DType::f32, device);
   const std::string config = plan.config.text();
-  Optimizer optimizer(model.parameters(), std::move(plan.config.optimizer));
+  std::vector<Parameter> params = model.parameters();
+  initialise(params, plan.config.optimizer);
+  Optimizer optimizer(std::move(params), std::move(plan.config.optimizer));
 
   RunFolder folder =
       plan.resumed ? RunFolder::reopen(plan.folder) : RunFolder::create(plan.folder, call.force);
@@ -407,6 +410,7 @@ int train_command(std::span<const std::string> arguments) {
   std::optional<LossReport> whole;
   if (loop.state().val_is_whole)
     whole = report_loss(*loop.state().val_loss, corpus, true, plan.config.model.block_size);
+  const EvalWeights shown(optimizer);
   conclude(ending, loop, plan, whole, display);
   if (call.json) fmt::print("{}\n", summary(ending, loop, plan, whole, corpus, model).str());
   return ending == Ending::interrupted ? 130 : 0;

@@ -63,13 +63,15 @@ std::vector<Route> route(std::span<const Parameter> params, const OptimizerConfi
           "parameter '{}' ({}) has no optimizer: neither {} nor {} takes a {}; choose another "
           "--aux, such as adamw",
           info.name, info.shape.str(), config.optimizer, config.aux, name_of(info.kind)));
+    const double decay_factor = info.shape.rank() >= 2 ? 1 : 0;
     routes.push_back({.param = info.name,
                       .rule = to_main ? config.optimizer : config.aux,
                       .kind = info.kind,
                       .shape = info.shape,
                       .seen_as = (to_main ? main : aux).seen_as(info),
                       .lr = to_main ? config.lr : config.aux_lr,
-                      .decay = info.shape.rank() >= 2 ? config.weight_decay : 0,
+                      .decay = config.weight_decay * decay_factor,
+                      .decay_factor = decay_factor,
                       .reason = reason(info, to_main, takes_all(main))});
   }
   return routes;

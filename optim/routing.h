@@ -18,7 +18,8 @@ struct Route {
   std::string seen_as;  ///< the shape as the rule sees it: "3 x (128, 128)"
   double lr = 0;        ///< peak rate
   double decay = 0;
-  std::string reason;  ///< in words: "packed q, k, v"
+  double decay_factor = 1;  ///< decay / weight_decay
+  std::string reason;       ///< in words: "packed q, k, v"
 };
 
 /// Pure function of parameters and configuration: no optimizer is needed to print the table.
