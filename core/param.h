@@ -22,6 +22,7 @@ const char* name_of(ParamKind kind);
 struct Block {
   std::int64_t begin = 0, end = 0;
   std::string role;
+  std::int64_t heads = 1;  ///< equal parts, one below the other, that attention uses separately
 };
 
 struct ParamInfo {
