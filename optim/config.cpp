@@ -159,7 +159,8 @@ std::string why_unused(const OptimizerConfig& config, const std::string& option)
   if (option == "cautious_decay" && config.weight_decay == 0) return "there is no weight decay";
   const std::string rule = option.substr(0, option.find('.'));
   const bool of_rule = rule.size() < option.size();
-  if (of_rule && !used.contains(rule)) return fmt::format("no parameter goes to {}", rule);
+  if (of_rule && used.contains(rule)) return config.rule(rule).unused(option);
+  if (of_rule) return fmt::format("no parameter goes to {}", rule);
   return "";
 }
 

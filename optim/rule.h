@@ -73,6 +73,10 @@ class Rule {
   /// Throws: ConfigError for a parameter that this rule cannot work on.
   virtual std::string seen_as(const ParamInfo& info) const { return info.shape.str(); }
 
+  /// Why setting one of the rule's options would change nothing beside the others that are set, as
+  /// the end of a sentence; "": it changes something.
+  virtual std::string unused(const std::string& /*option*/) const { return ""; }
+
   /// Whether `direction` puts the decay into u itself, where w = w - lr decay w is not the rule's.
   virtual bool decays() const { return false; }
   /// Gives a parameter of a new run its first value, for rules with an initialisation of their own.
