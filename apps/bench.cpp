@@ -175,9 +175,9 @@ int bench_command(std::span<const std::string> arguments) {
   spec.groups.insert(spec.groups.begin(), bench_group);
   const auto given = parse_flags(spec, arguments);
   if (!given) return 0;
-  std::vector<Assignment> flags{{"preset", kDefaultPreset, ""},
-                                {"steps", std::to_string(kDefaultSteps), ""}};
+  std::vector<Assignment> flags{{"steps", std::to_string(kDefaultSteps), ""}};
   const auto [bench_flags, run_flags] = split_flags(*given, bench_group);
+  if (!find_assignment(run_flags, "preset")) flags.push_back({"preset", kDefaultPreset, ""});
   flags.insert(flags.end(), run_flags.begin(), run_flags.end());
   assign({&bench_group, 1}, bench_flags);
   config.layer({}, flags);
