@@ -79,6 +79,8 @@ class Rule {
 
   /// Whether `direction` puts the decay into u itself, where w = w - lr decay w is not the rule's.
   virtual bool decays() const { return false; }
+  /// Whether no element of u has another sign than the gradient's.
+  virtual bool follows_signs() const { return false; }
   /// Gives a parameter of a new run its first value, for rules with an initialisation of their own.
   /// `w` holds the layer's.
   virtual void initialise(const ParamInfo&, Tensor& /*w*/) const {}

@@ -11,12 +11,24 @@ namespace muonlab {
 
 // One line per rule, sorted: optim/rules/<name>.cpp defines make_<name>().
 #define MUONLAB_RULES(RULE) \
+  RULE(adabelief)           \
+  RULE(adagrad)             \
+  RULE(adam)                \
   RULE(adamuon)             \
   RULE(adamw)               \
+  RULE(ademamix)            \
+  RULE(adopt)               \
   RULE(filtered_adam)       \
+  RULE(lion)                \
+  RULE(mars)                \
   RULE(muon)                \
   RULE(normuon)             \
-  RULE(sgd)
+  RULE(prodigy)             \
+  RULE(rmsprop)             \
+  RULE(schedule_free_adamw) \
+  RULE(sgd)                 \
+  RULE(signum)              \
+  RULE(sophia_g)
 
 #define DECLARE(name) std::unique_ptr<Rule> make_##name();
 MUONLAB_RULES(DECLARE)
