@@ -308,7 +308,11 @@ std::string config_text(std::span<const OptionGroup> groups) {
 }
 
 void assign(std::span<const OptionGroup> groups, std::span<const Assignment> assignments) {
-  for (const Assignment& a : assignments) {
+  // Presets first: an option that is named beside one wins over it, wherever it stands.
+  std::vector<Assignment> ordered(assignments.begin(), assignments.end());
+  std::stable_partition(ordered.begin(), ordered.end(),
+                        [](const Assignment& a) { return a.name.ends_with(".preset"); });
+  for (const Assignment& a : ordered) {
     const bool negated = !find(groups, a.name) && is_negation(groups, a.name);
     const Option* option = find(groups, negated ? a.name.substr(3) : a.name);
     if (!option)  // flags were looked up when they were parsed, and only train reads files

@@ -38,7 +38,7 @@ std::string reason(const ParamInfo& info, bool to_main, bool main_takes_all) {
   if (!main_takes_all && to_main && !info.blocks.empty()) {
     std::vector<std::string> roles;
     for (const Block& b : info.blocks) roles.push_back(b.role);
-    text = fmt::format("packed {}, each a matrix of its own", fmt::join(roles, ", "));
+    text = fmt::format("packed {}", fmt::join(roles, ", "));
   }
   if (info.shape.rank() < 2) text += "; no decay below rank 2";
   if (!info.note.empty()) text += "; " + info.note;
@@ -63,16 +63,19 @@ std::vector<Route> route(std::span<const Parameter> params, const OptimizerConfi
           "parameter '{}' ({}) has no optimizer: neither {} nor {} takes a {}; choose another "
           "--aux, such as adamw",
           info.name, info.shape.str(), config.optimizer, config.aux, name_of(info.kind)));
+    const Rule& rule = to_main ? main : aux;
+    const std::string warning = rule.warning(info);
     const double decay_factor = info.shape.rank() >= 2 ? 1 : 0;
     routes.push_back({.param = info.name,
                       .rule = to_main ? config.optimizer : config.aux,
                       .kind = info.kind,
                       .shape = info.shape,
-                      .seen_as = (to_main ? main : aux).seen_as(info),
+                      .seen_as = rule.seen_as(info),
                       .lr = to_main ? config.lr : config.aux_lr,
                       .decay = config.weight_decay * decay_factor,
                       .decay_factor = decay_factor,
-                      .reason = reason(info, to_main, takes_all(main))});
+                      .reason = reason(info, to_main, takes_all(main)) +
+                                (warning.empty() ? "" : "; warning: " + warning)});
   }
   return routes;
 }

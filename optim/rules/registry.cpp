@@ -11,12 +11,19 @@ namespace muonlab {
 
 // One line per rule, sorted: optim/rules/<name>.cpp defines make_<name>().
 #define MUONLAB_RULES(RULE) \
+  RULE(adafactor)           \
   RULE(adamuon)             \
   RULE(adamw)               \
+  RULE(coupled_muon)        \
+  RULE(dion)                \
+  RULE(dion2)               \
   RULE(filtered_adam)       \
   RULE(muon)                \
   RULE(normuon)             \
-  RULE(sgd)
+  RULE(scion)               \
+  RULE(sgd)                 \
+  RULE(shampoo)             \
+  RULE(soap)
 
 #define DECLARE(name) std::unique_ptr<Rule> make_##name();
 MUONLAB_RULES(DECLARE)
