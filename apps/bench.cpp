@@ -97,6 +97,19 @@ double rounded(double value, int digits) {
   return std::round(value * unit) / unit;
 }
 
+/// What bench/rival_torch.py calls it.
+const char* name_by_rival(Precision precision) {
+  switch (precision) {
+    case Precision::f32:
+      return "highest";
+    case Precision::tf32:
+      return "high";
+    case Precision::bf16:
+      return "amp";
+  }
+  return "?";
+}
+
 double time_generation(const Gpt& model, std::int64_t tokens, std::uint64_t seed) {
   SamplingOptions sampling;
   sampling.temperature = 1;
@@ -175,9 +188,9 @@ int bench_command(std::span<const std::string> arguments) {
   spec.groups.insert(spec.groups.begin(), bench_group);
   const auto given = parse_flags(spec, arguments);
   if (!given) return 0;
-  std::vector<Assignment> flags{{"preset", kDefaultPreset, ""},
-                                {"steps", std::to_string(kDefaultSteps), ""}};
+  std::vector<Assignment> flags{{"steps", std::to_string(kDefaultSteps), ""}};
   const auto [bench_flags, run_flags] = split_flags(*given, bench_group);
+  if (!find_assignment(run_flags, "preset")) flags.push_back({"preset", kDefaultPreset, ""});
   flags.insert(flags.end(), run_flags.begin(), run_flags.end());
   assign({&bench_group, 1}, bench_flags);
   config.layer({}, flags);
@@ -198,7 +211,7 @@ int bench_command(std::span<const std::string> arguments) {
   JsonObject result;
   result.add("preset", run.preset)
       .add("optimizer", config.optimizer.optimizer)
-      .add("precision", run.precision == "tf32" ? "high" : "highest")
+      .add("precision", name_by_rival(run.precision))
       .add("device", device.str())
       .add("compile", false)  // the rival's field: nothing is compiled at run time here
       .add("threads", cpu::threads());

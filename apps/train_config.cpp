@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "apps/presets.h"
 #include "core/backend.h"
@@ -45,8 +46,9 @@ OptionTable options(RunConfig& c) {
           .integer("threads", c.threads, {0, 1024}, "threads; 0: the cores of the machine")
           .choice("device", c.device, {"cpu", "cuda", "auto"},
                   "where to compute; auto: on a GPU where there is one")
-          .choice("precision", c.precision, {"f32", "tf32"},
-                  "of matrix products; tf32: factors of ten bits, faster on GPUs that have it")
+          .enumeration(
+              "precision", c.precision, {"f32", "tf32", "bf16"},
+              "of matrix products, on a GPU; tf32, bf16: shorter factors, which are faster")
           .integer("eval_interval", c.eval_interval, {0, 1e9},
                    "updates between two evaluations; 0: none")
           .integer("eval_batches", c.eval_batches, {1, 1e6},
@@ -61,7 +63,7 @@ OptionTable options(RunConfig& c) {
 
 Device open_device(const RunConfig& config) {
   const Device device = parse_device(config.device);
-  backend_of(device).set_products(config.precision == "tf32" ? Products::tf32 : Products::f32);
+  backend_of(device).set_precision(config.precision);
   return device;
 }
 
@@ -114,19 +116,22 @@ void TrainConfig::resolve() {
     data.data = std::filesystem::canonical(data.data).string();
 }
 
-std::vector<std::string> resume_conflicts(TrainConfig& saved, TrainConfig& now) {
+ResumeConflicts resume_conflicts(TrainConfig& saved, TrainConfig& now) {
   std::map<std::string, std::string> before;
   for (const OptionGroup& group : saved.groups())
     for (const Option& option : group.options) before[option.name] = option.get();
-  std::vector<std::string> conflicts;
+  std::set<std::string> of_optimizer;
+  for (const Option& option : options(now.optimizer)) of_optimizer.insert(option.name);
+  ResumeConflicts conflicts;
   for (const OptionGroup& group : now.groups())
     for (const Option& option : group.options) {
       const bool changeable =
           std::find(kChangeable.begin(), kChangeable.end(), option.name) != kChangeable.end();
       const std::string value = option.get();
-      if (!changeable && value != before[option.name])
-        conflicts.push_back(fmt::format("{} is '{}' in the run and '{}' here", option.name,
-                                        before[option.name], value));
+      if (changeable || value == before[option.name]) continue;
+      (of_optimizer.contains(option.name) ? conflicts.optimizer : conflicts.others)
+          .push_back(fmt::format("{} is '{}' in the run and '{}' here", option.name,
+                                 before[option.name], value));
     }
   return conflicts;
 }

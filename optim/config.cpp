@@ -4,18 +4,17 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <string>
 #include <utility>
 
 #include "core/error.h"
+#include "optim/routing.h"
 
 namespace muonlab {
 
 bool takes_all(const Rule& rule) {
-  constexpr ParamKind kinds[] = {ParamKind::matrix, ParamKind::expert, ParamKind::embedding,
-                                 ParamKind::head,   ParamKind::router, ParamKind::gain,
-                                 ParamKind::bias};
-  return std::all_of(std::begin(kinds), std::end(kinds),
+  return std::all_of(std::begin(kParamKinds), std::end(kParamKinds),
                      [&](ParamKind kind) { return rule.takes(kind); });
 }
 
@@ -102,6 +101,9 @@ OptionTable options(OptimizerConfig& config) {
           .choice("optimizer", config.optimizer, config.rule_names(), "update rule")
           .choice("aux", config.aux, config.rule_names(),
                   "rule of the parameters that `optimizer` is not made for")
+          .text("route", config.route,
+                "rules for some parameters: 'PATTERN: RULE lr*FACTOR decay*FACTOR; ...', where a "
+                "pattern is kind=KIND or name=GLOB or both, and the first that matches counts")
           .number("lr", config.lr, {.min = 0, .max = 1000}, "peak learning rate of `optimizer`")
           .number("aux_lr", config.aux_lr, {.min = 0, .max = 1000}, "peak learning rate of `aux`")
           .number("weight_decay", config.weight_decay, {.min = 0, .max = 1000},
@@ -119,6 +121,17 @@ OptionTable options(OptimizerConfig& config) {
                  std::make_move_iterator(more.end()));
   };
   for (const std::string& name : config.rule_names()) append(config.rule(name).options());
+  for (Option& option : table)
+    if (option.name == "route")
+      option.set = [&config](const std::string& text) {
+        std::string before = std::exchange(config.route, text);
+        try {
+          parse_routes(config);
+        } catch (const ConfigError&) {
+          config.route = std::move(before);
+          throw;
+        }
+      };
   for (Option& option : table)  // the learning rate has the schedule
     if (option.put && option.name != "lr" && option.name != "aux_lr")
       accept_ramp(option, config.ramps);
@@ -132,9 +145,13 @@ OptionTable options(OptimizerConfig& config) {
 }
 
 std::string why_unused(const OptimizerConfig& config, const std::string& option) {
+  std::set<std::string> used{config.optimizer};
   const bool main_takes_all = takes_all(config.rule(config.optimizer));
-  if (option == "aux" || option == "aux_lr")
-    return main_takes_all ? fmt::format("{} takes every parameter", config.optimizer) : "";
+  if (!main_takes_all) used.insert(config.aux);
+  for (const RoutePattern& pattern : parse_routes(config))
+    if (!pattern.rule.empty()) used.insert(pattern.rule);
+  if ((option == "aux" && main_takes_all) || (option == "aux_lr" && used.size() == 1))
+    return fmt::format("{} takes every parameter", config.optimizer);
   if (option == "lr_min_factor" && config.schedule.kind != ScheduleKind::cosine)
     return "only the cosine schedule has a minimum";
   if (option == "cooldown" && config.schedule.kind != ScheduleKind::wsd)
@@ -142,8 +159,8 @@ std::string why_unused(const OptimizerConfig& config, const std::string& option)
   if (option == "cautious_decay" && config.weight_decay == 0) return "there is no weight decay";
   const std::string rule = option.substr(0, option.find('.'));
   const bool of_rule = rule.size() < option.size();
-  if (of_rule && rule != config.optimizer && (main_takes_all || rule != config.aux))
-    return fmt::format("no parameter goes to {}", rule);
+  if (of_rule && used.contains(rule)) return config.rule(rule).unused(option);
+  if (of_rule) return fmt::format("no parameter goes to {}", rule);
   return "";
 }
 

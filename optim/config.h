@@ -22,6 +22,7 @@ class OptimizerConfig {
 
   std::string optimizer = "adamw";
   std::string aux = "adamw";
+  std::string route;            ///< patterns that come before the kinds, see parse_routes
   double lr = 1e-3;             ///< peak rate of `optimizer`
   double aux_lr = 1e-3;         ///< peak rate of `aux`
   double weight_decay = 0.1;    ///< decoupled; on tensors of rank >= 2 only
@@ -44,12 +45,12 @@ class OptimizerConfig {
   std::map<std::string, std::unique_ptr<Rule>> rules_;
 };
 
-/// Whether the rule leaves nothing for an auxiliary one.
+/// Whether the rule leaves nothing for an auxiliary one, and may be one.
 bool takes_all(const Rule& rule);
 
-/// Lists "optimizer", "aux", "lr", "aux_lr", "weight_decay", "grad_clip", the schedule's options,
-/// and those of every rule as "<rule>.<option>". Numbers but those of the learning rate also take a
-/// ramp: "0.85->0.95 over 300".
+/// Lists "optimizer", "aux", "route", "lr", "aux_lr", "weight_decay", "grad_clip", the schedule's
+/// options, and those of every rule as "<rule>.<option>". Numbers but those of the learning rate
+/// also take a ramp: "0.85->0.95 over 300".
 OptionTable options(OptimizerConfig& config);
 
 /// Why setting `option` would change nothing in this configuration, as the end of a sentence

@@ -159,20 +159,14 @@ Optimizer::Optimizer(std::vector<Parameter> params, OptimizerConfig config)
     auto family = std::find_if(families_.begin(), families_.end(),
                                [&](const Family& f) { return f.name == r.rule; });
     if (family == families_.end()) {
-      const Rule& rule = config_.rule(r.rule);
-      std::vector<double> start;
-      for (const NumberSpec& spec : rule.numbers()) start.push_back(spec.start);
-      Tensor numbers = Tensor::from<double>({std::ssize(start)}, std::span<const double>(start));
-      family = families_.insert(family, {r.rule, &rule, std::move(numbers)});
+      family = families_.insert(family, {r.rule, &config_.rule(r.rule), {}});
     }
     auto group = std::find_if(family->groups.begin(), family->groups.end(),
                               [&](const Group& g) { return g.lr == r.lr; });
     if (group == family->groups.end()) group = family->groups.insert(group, {r.lr});
-    std::vector<Tensor> state;
-    for (const StateSpec& spec : family->rule->state(params_[i].info))
-      state.push_back(first_value(spec, params_[i].info, params_[i].value()));
-    group->members.push_back({&params_[i], r.decay_factor, std::move(state)});
+    group->members.push_back({&params_[i], r.decay_factor, {}});
   }
+  reset_state();
   for (const Option& option : options(config_)) {
     const auto ramp = config_.ramps.find(option.name);
     if (ramp == config_.ramps.end()) continue;
@@ -205,9 +199,24 @@ void Optimizer::follow_ramps() {
   for (const auto& [ramp, put] : ramps_) put(ramp.at(steps_done_));
 }
 
-void Optimizer::set_steps_done(std::int64_t steps) {
+void Optimizer::set_steps_done(std::int64_t steps, std::int64_t state_from) {
   steps_done_ = steps;
+  state_from_ = state_from;
   follow_ramps();
+}
+
+void Optimizer::reset_state() {
+  for (Family& family : families_) {
+    std::vector<double> start;
+    for (const NumberSpec& spec : family.rule->numbers()) start.push_back(spec.start);
+    family.numbers = Tensor::from<double>({std::ssize(start)}, std::span<const double>(start));
+    for (Group& group : family.groups)
+      for (Member& m : group.members) {
+        m.state.clear();
+        for (const StateSpec& spec : family.rule->state(m.param->info))
+          m.state.push_back(first_value(spec, m.param->info, m.param->value()));
+      }
+  }
 }
 
 std::vector<Tensor> Optimizer::gradients() const {
@@ -249,7 +258,8 @@ StepReport Optimizer::step() {
   const double grad_factor = clip > 0 ? std::min(1.0, clip / (report.grad_norm + 1e-6)) : 1;
 
   ++steps_done_;
-  for (Family& family : families_) family.step({.t = steps_done_}, rate, grad_factor, config_);
+  for (Family& family : families_)
+    family.step({.t = steps_done_ - state_from_}, rate, grad_factor, config_);
   follow_ramps();
   return report;
 }
@@ -344,7 +354,7 @@ std::vector<double> Optimizer::Family::sums(const ElementwiseRule& r, StepInfo i
 bool Optimizer::wants_sampled() const {
   return !sampled_ && std::any_of(families_.begin(), families_.end(), [&](const Family& f) {
     const std::int64_t interval = f.rule->sampling_interval();
-    return interval > 0 && steps_done_ % interval == 0;
+    return interval > 0 && (steps_done_ - state_from_) % interval == 0;
   });
 }
 
@@ -356,10 +366,11 @@ void Optimizer::take_sampled(std::int64_t tokens) {
   const double rate = config_.schedule.factor(steps_done_);
   for (const Family& family : families_) {
     const std::int64_t interval = family.rule->sampling_interval();
-    if (interval == 0 || steps_done_ % interval != 0) continue;
+    if (interval == 0 || (steps_done_ - state_from_) % interval != 0) continue;
     const auto& rule = dynamic_cast<const ElementwiseRule&>(*family.rule);
     for (const Group& group : family.groups) {
-      const StepInfo info{steps_done_ + 1, rate * group.lr, family.numbers.to_vector(), tokens};
+      const StepInfo info{steps_done_ - state_from_ + 1, rate * group.lr,
+                          family.numbers.to_vector(), tokens};
       math::elementwise(written(family.states(), 1,
                                 [&](ElementwiseBuilder&, Lanes& p, int) { rule.observe(info, p); }),
                         Group::rows(group.members, config_.weight_decay));

@@ -52,7 +52,11 @@ class Optimizer {
   /// numbers "opt/<rule>.<number>", and while EvalWeights lives "opt/<param>/training". To restore,
   /// read into them and call set_steps_done.
   std::vector<NamedTensor> state() const;
-  void set_steps_done(std::int64_t steps);
+  /// `state_from`: how many steps were done when the state was fresh. Rules count from there, the
+  /// schedule from 0.
+  void set_steps_done(std::int64_t steps, std::int64_t state_from = 0);
+  /// Makes fresh state for the weights that are there. Call set_steps_done behind it.
+  void reset_state();
 
  private:
   friend class EvalWeights;
@@ -71,7 +75,7 @@ class Optimizer {
   std::vector<Route> routes_;
   std::vector<Family> families_;
   std::vector<std::pair<Ramp, std::function<void(double)>>> ramps_;
-  std::int64_t steps_done_ = 0;
+  std::int64_t steps_done_ = 0, state_from_ = 0;
   bool sampled_ = false;  // for the next step
 };
 

@@ -76,6 +76,10 @@ class Rule {
   /// What the options do badly to this parameter, as a sentence for the routing table; "": nothing.
   virtual std::string warning(const ParamInfo&) const { return ""; }
 
+  /// Why setting one of the rule's options would change nothing beside the others that are set, as
+  /// the end of a sentence; "": it changes something.
+  virtual std::string unused(const std::string& /*option*/) const { return ""; }
+
   /// Whether `direction` puts the decay into u itself, where w = w - lr decay w is not the rule's.
   virtual bool decays() const { return false; }
   /// Gives a parameter of a new run its first value, for rules with an initialisation of their own.

@@ -95,8 +95,10 @@ class Adafactor final : public MatrixRule {
     on_elements({columns, column_sums(g, square)},
                 [&](std::span<Lane> l) { l[0] = lerp(l[0], l[1] / height, b); });
     const double mean = math::sum(rows) / height;
-    on_elements({u, g, outer(rows, columns)},
-                [&](std::span<Lane> l) { l[0] = scaled(l[1], l[2] / std::max(mean, eps1_)); });
+    Tensor relative = Tensor::empty(rows.shape(), rows.dtype(), rows.device());
+    math::axpby(relative, 1 / std::max(mean, eps1_), rows, 0);  // R C itself might overflow
+    on_elements({u, g, outer(relative, columns)},
+                [&](std::span<Lane> l) { l[0] = scaled(l[1], l[2]); });
   }
 
   double decay_ = 0.8, eps1_ = 0x1p-23, eps2_ = 1e-3, clip_ = 1;

@@ -48,6 +48,10 @@ class CoupledMuon final : public MatrixRule {
     return kind == ParamKind::matrix || kind == ParamKind::expert;
   }
   std::string seen_as(const ParamInfo& info) const override { return MatrixView(info).str(); }
+  std::string unused(const std::string& option) const override {
+    const bool of_steps = option == "coupled_muon.iterations" || option == "coupled_muon.rel_eps";
+    return exact_ && of_steps ? "the exact factor takes no steps" : "";
+  }
   std::string warning(const ParamInfo& info) const override {
     if (exact_) return "";
     std::int64_t side = 1;

@@ -38,6 +38,9 @@ class Dion2 final : public MatrixRule {
     return kind == ParamKind::matrix || kind == ParamKind::expert;
   }
   std::string seen_as(const ParamInfo& info) const override { return MatrixView(info).str(); }
+  std::string unused(const std::string& option) const override {
+    return muonlab::unused(orth_, option);
+  }
 
   void direction(const StepInfo&, std::span<Slot> slots) const override {
     for_elements(slots, [](Lanes& p) {

@@ -105,6 +105,10 @@ class Muon final : public MatrixRule {
   std::string seen_as(const ParamInfo& info) const override {
     return MatrixView(info, split_).str();
   }
+  std::string unused(const std::string& option) const override {
+    if (option == "muon.kappa" && s_.scale != ShapeScale::rms) return "only scale rms has a kappa";
+    return muonlab::unused(s_.orth, option);
+  }
 
   void direction(const StepInfo& step, std::span<Slot> slots) const override {
     for_elements(slots, [&](Lanes& p) {

@@ -51,6 +51,9 @@ class Scion final : public MatrixRule {
   std::string seen_as(const ParamInfo& info) const override {
     return ball(info) == Ball::bias_rms ? info.shape.str() : MatrixView(info).str();
   }
+  std::string unused(const std::string& option) const override {
+    return muonlab::unused(orth_, option);
+  }
 
   bool decays() const override { return true; }
 

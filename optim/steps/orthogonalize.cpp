@@ -210,6 +210,13 @@ void orthogonalize(std::span<const Tensor> matrices, const Orthogonalization& ho
     orthogonalize_batch(group.matrices, group.norms, how, steps, group.factors);
 }
 
+std::string unused(const Orthogonalization& how, const std::string& option) {
+  const std::string name = option.substr(option.find('.') + 1);
+  for (const char* of_steps : {"ns_steps", "norm", "safety", "gram", "eps", "eps_form"})
+    if (name == of_steps && how.coefficients == "svd") return "singular values take no steps";
+  return "";
+}
+
 OptionTable options(Orthogonalization& how, const std::string& rule, bool faint) {
   const std::string name = rule + ".coefficients";
   OptionTable table{

@@ -9,6 +9,17 @@
 using namespace muonlab;
 using namespace muonlab::testing;
 
+namespace {
+
+/// An option of a rule as the rule itself has it.
+std::string member(const OptimizerConfig& config, const std::string& name) {
+  for (const Option& o : config.rule(name.substr(0, name.find('.'))).options())
+    if (o.name == name) return o.get();
+  throw Error("no option " + name);
+}
+
+}  // namespace
+
 TEST_CASE("every option of a rule carries the rule's name, and no two options share one") {
   std::set<std::string> names;
   OptimizerConfig config;
@@ -39,6 +50,7 @@ TEST_CASE("every optimizer option reads back, and refuses nonsense") {
     o.set(o.fallback);
     CHECK(o.get() == o.fallback);
     for (const char* nonsense : {"", "nan", "-1", "-inf", "1e400", "yes please"}) {
+      if (o.range == "text" && nonsense == std::string()) continue;
       CHECK_THROWS_AS(o.set(nonsense), ConfigError);
       CHECK(o.get() == o.fallback);
     }
@@ -48,9 +60,8 @@ TEST_CASE("every optimizer option reads back, and refuses nonsense") {
 TEST_CASE("options are those of one configuration, also after it has moved") {
   OptimizerConfig a = configured({{"muon.momentum", "0.5"}});
   const OptimizerConfig b = std::move(a);
-  const auto momentum = [](const OptimizerConfig& c) { return c.rule("muon").options()[0].get(); };
-  CHECK(momentum(b) == "0.5");
-  CHECK(momentum(OptimizerConfig()) == "0.95");
+  CHECK(member(b, "muon.momentum") == "0.5");
+  CHECK(member(OptimizerConfig(), "muon.momentum") == "0.95");
 }
 
 namespace {
@@ -78,7 +89,7 @@ TEST_CASE("a number may be on its way from one value to another") {
   for (const char* text : {"0.85->0.95 over 300", " 0.85 ->  0.95   over 300 "}) {
     momentum.set(text);
     CHECK(momentum.get() == "0.85->0.95 over 300");
-    CHECK(config.rule("muon").options()[0].get() == "0.85");
+    CHECK(member(config, "muon.momentum") == "0.85");
   }
   const Ramp ramp = config.ramps.at("muon.momentum");
   CHECK(ramp.at(0) == 0.85);

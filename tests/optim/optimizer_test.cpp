@@ -480,6 +480,20 @@ TEST_CASE("an option that decides what is kept cannot be on a ramp") {
   }
 }
 
+TEST_CASE("factors of a route act, and a rule with two rates sums over both") {
+  std::vector<Parameter> params{parameter({"a", ParamKind::matrix, {1, 1}, {}, ""}, {1}),
+                                parameter({"b", ParamKind::matrix, {1, 1}, {}, ""}, {1}),
+                                parameter({"c", ParamKind::bias, {1}, {}, ""}, {1})};
+  Optimizer optimizer(params, configured({{"optimizer", "sgd"},
+                                          {"sgd.momentum", "0"},
+                                          {"lr", "0.5"},
+                                          {"weight_decay", "0.25"},
+                                          {"route", "name=a: lr*0.5 decay*2; name=c: decay*1"}}));
+  for (Parameter& p : params) set_grad(p, {1});
+  optimizer.step();
+  CHECK(weights(params) == Values{1 - 0.25 * 1.5, 1 - 0.5 * 1.25, 1 - 0.5 * 1.25});
+}
+
 TEST_CASE("an optimizer without parameters does nothing") {
   Optimizer optimizer({}, configured({}));
   CHECK(optimizer.step().grad_norm == 0);

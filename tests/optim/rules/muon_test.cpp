@@ -299,3 +299,14 @@ TEST_CASE("experts of a stack get the bits of separate weights") {
   three.step();
   CHECK(same_bits(weights(stack), weights(apart)));
 }
+
+TEST_CASE("options of muon that cannot matter beside others say so") {
+  const auto why = [](const Settings& settings, const char* option) {
+    return why_unused(configured(with({{"optimizer", "muon"}}, settings)), option);
+  };
+  CHECK(why({}, "muon.kappa").empty());
+  CHECK(why({{"muon.scale", "spectral"}}, "muon.kappa") == "only scale rms has a kappa");
+  CHECK(why({}, "muon.ns_steps").empty());
+  CHECK(why({{"muon.coefficients", "svd"}}, "muon.ns_steps") == "singular values take no steps");
+  CHECK(why({{"muon.coefficients", "svd"}}, "muon.momentum").empty());
+}

@@ -37,7 +37,8 @@ TEST_CASE("the first update of normuon has rows of one length, and keeps the who
   const Eigen::VectorXd lengths = u.rowwise().norm();
   CHECK(lengths.maxCoeff() / lengths.minCoeff() - 1 < 1e-8);
   const Matrix o = reference_orth(g, g.norm());
-  const double scale = std::sqrt(std::max(1.0, static_cast<double>(g.rows()) / static_cast<double>(g.cols())));
+  const double scale =
+      std::sqrt(std::max(1.0, static_cast<double>(g.rows()) / static_cast<double>(g.cols())));
   CHECK(u.norm() / (scale * o.norm()) == Approx(1).epsilon(1e-8));
   CHECK((o.rowwise().norm().maxCoeff() / o.rowwise().norm().minCoeff()) > 1.01);
 }
