@@ -80,6 +80,19 @@ double rounded(double value, int digits) {
   return std::round(value * unit) / unit;
 }
 
+/// What bench/rival_torch.py calls it.
+const char* name_by_rival(Precision precision) {
+  switch (precision) {
+    case Precision::f32:
+      return "highest";
+    case Precision::tf32:
+      return "high";
+    case Precision::bf16:
+      return "amp";
+  }
+  return "?";
+}
+
 double time_generation(const Gpt& model, std::int64_t tokens, std::uint64_t seed) {
   SamplingOptions sampling;
   sampling.temperature = 1;
@@ -306,7 +319,7 @@ int bench_command(std::span<const std::string> arguments) {
   JsonObject result;
   result.add("preset", run.preset)
       .add("optimizer", config.optimizer.optimizer)
-      .add("precision", run.precision == "tf32" ? "high" : "highest")
+      .add("precision", name_by_rival(run.precision))
       .add("device", device.str())
       .add("compile", false)  // the rival's field: nothing is compiled at run time here
       .add("threads", cpu::threads());

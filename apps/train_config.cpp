@@ -46,8 +46,9 @@ OptionTable options(RunConfig& c) {
           .integer("threads", c.threads, {0, 1024}, "threads; 0: the cores of the machine")
           .choice("device", c.device, {"cpu", "cuda", "auto"},
                   "where to compute; auto: on a GPU where there is one")
-          .choice("precision", c.precision, {"f32", "tf32"},
-                  "of matrix products; tf32: factors of ten bits, faster on GPUs that have it")
+          .enumeration(
+              "precision", c.precision, {"f32", "tf32", "bf16"},
+              "of matrix products, on a GPU; tf32, bf16: shorter factors, which are faster")
           .integer("eval_interval", c.eval_interval, {0, 1e9},
                    "updates between two evaluations; 0: none")
           .integer("eval_batches", c.eval_batches, {1, 1e6},
@@ -62,7 +63,7 @@ OptionTable options(RunConfig& c) {
 
 Device open_device(const RunConfig& config) {
   const Device device = parse_device(config.device);
-  backend_of(device).set_products(config.precision == "tf32" ? Products::tf32 : Products::f32);
+  backend_of(device).set_precision(config.precision);
   return device;
 }
 

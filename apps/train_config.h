@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/cli.h"
+#include "core/backend.h"
 #include "data/corpus.h"
 #include "nn/config.h"
 #include "optim/optimizer.h"
@@ -23,7 +24,7 @@ struct RunConfig {
   std::uint64_t seed = 1;
   std::int64_t threads = 0;  ///< 0: the cores of the machine
   std::string device = "auto";
-  std::string precision = "f32";
+  Precision precision = Precision::f32;
   std::int64_t eval_interval = 250;
   std::int64_t eval_batches = 20;
   std::int64_t checkpoint_interval = 250;

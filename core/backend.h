@@ -141,9 +141,13 @@ struct ElementwiseArgs {
   std::span<const ElementRow> rows;
 };
 
-/// How products of f32 matrices are computed: in f32, or with factors rounded to the ten bits of
-/// TF32 and sums in f32, which the tensor cores of GPUs do several times faster.
-enum class Products : std::uint8_t { f32, tf32 };
+/// How products of f32 matrices are computed. Sums are in f32 always; the tensor cores of GPUs take
+/// shorter factors several times faster.
+enum class Precision : std::uint8_t {
+  f32,
+  tf32,  ///< factors are rounded to ten bits behind the point
+  bf16,  ///< factors are rounded to bf16, which has seven
+};
 
 /// What one device must be able to do.
 class Backend {
@@ -166,8 +170,8 @@ class Backend {
   /// is thrown once all are done.
   virtual void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) = 0;
 
-  /// Of all products from now on. Throws: ConfigError if the device has no such products.
-  virtual void set_products(Products products) = 0;
+  /// Of everything from now on. Throws: ConfigError if the device cannot compute so.
+  virtual void set_precision(Precision precision) = 0;
 
   // Primitives.
   virtual void gemm(const GemmArgs&) = 0;

@@ -27,7 +27,7 @@ class CudaBackend final : public Backend {
   void fill(Tensor& dst, double value) override;
   void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) override;
 
-  void set_products(Products products) override { products_ = products; }
+  void set_precision(Precision precision) override { precision_ = precision; }
   void gemm(const GemmArgs&) override;
   void linear(const LinearArgs&) override;
   void activation(const ActivationArgs&) override;
@@ -49,10 +49,12 @@ class CudaBackend final : public Backend {
  private:
   template <class Term>
   void reduce(std::span<const Tensor> x, std::span<double> sums);
+  /// `from` is f32; `to` has room for as many bf16.
+  void round_to_bf16(const Tensor& from, void* to);
 
   Stream stream_;
   Uploads uploads_{stream_};
-  Products products_ = Products::f32;
+  Precision precision_ = Precision::f32;
   std::unique_ptr<CublasHandle> cublas_;  // made for the first product
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "core/error.h"
 #include "cuda/cublas.h"
@@ -31,15 +32,25 @@ void CudaBackend::gemm(const GemmArgs& g) {
   const std::int64_t lda = std::max<std::int64_t>(1, g.a.shape()[-1]);
   const std::int64_t ldb = std::max<std::int64_t>(1, g.b.shape()[-1]);
   const cublasComputeType_t compute =
-      products_ == Products::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+      precision_ == Precision::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   const auto alpha = static_cast<float>(g.alpha), beta = static_cast<float>(g.beta);
-  const float *a = f32(g.a), *b = f32(g.b);
-  float* c = f32(g.c);
+  const bool in_bf16 = precision_ == Precision::bf16;
+  const cudaDataType factors = in_bf16 ? CUDA_R_16BF : CUDA_R_32F;
+  // Rounded anew for every product: that moves a few bytes for each element, where the product
+  // computes with it hundreds of times, and no copy can be out of date.
+  std::optional<Scratch> rounded_a, rounded_b;
+  const auto factor = [&](const Tensor& t, std::optional<Scratch>& rounded) -> const void* {
+    if (!in_bf16) return f32(t);
+    rounded.emplace(allocator(), static_cast<std::size_t>(t.numel()) * 2);
+    round_to_bf16(t, rounded->as<void>());
+    return rounded->as<void>();
+  };
+  const void *a = factor(g.a, rounded_a), *b = factor(g.b, rounded_b);
   if (!cublas_) cublas_ = std::make_unique<CublasHandle>(stream_);
   MUONLAB_CUBLAS(cublas().gemm(cublas_->get(), g.trans_b ? CUBLAS_OP_T : CUBLAS_OP_N,
                                g.trans_a ? CUBLAS_OP_T : CUBLAS_OP_N, narrow(n), narrow(m),
-                               narrow(k), &alpha, b, CUDA_R_32F, narrow(ldb), k * n, a, CUDA_R_32F,
-                               narrow(lda), m * k, &beta, c, CUDA_R_32F, narrow(n), m * n,
+                               narrow(k), &alpha, b, factors, narrow(ldb), k * n, a, factors,
+                               narrow(lda), m * k, &beta, f32(g.c), CUDA_R_32F, narrow(n), m * n,
                                narrow(batch), compute, CUBLAS_GEMM_DEFAULT));
 }
 

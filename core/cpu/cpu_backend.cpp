@@ -80,9 +80,10 @@ void CpuBackend::copy_to_host(void* dst, const void* src, std::size_t bytes) {
   copy(dst, src, bytes);
 }
 
-void CpuBackend::set_products(Products products) {
-  if (products != Products::f32)
-    throw ConfigError("the CPU multiplies in f32 alone; --precision tf32 needs a GPU");
+void CpuBackend::set_precision(Precision precision) {
+  if (precision != Precision::f32)
+    throw ConfigError(fmt::format("the CPU computes in f32 alone; --precision {} needs a GPU",
+                                  precision == Precision::tf32 ? "tf32" : "bf16"));
 }
 
 void CpuBackend::fill(Tensor& dst, double value) {

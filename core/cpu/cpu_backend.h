@@ -19,7 +19,7 @@ class CpuBackend final : public Backend {
   void fill(Tensor& dst, double value) override;
   void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) override;
 
-  void set_products(Products products) override;
+  void set_precision(Precision precision) override;
   void gemm(const GemmArgs&) override;
   void linear(const LinearArgs&) override;
   void activation(const ActivationArgs&) override;

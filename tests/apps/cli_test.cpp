@@ -88,6 +88,14 @@ TEST_CASE("sizes that do not go together are refused before a folder is made") {
   CHECK(!fs::exists(run_folder));
 }
 
+TEST_CASE("the CPU refuses precisions that it does not have before a folder is made") {
+  const TempFolder folder;
+  for (const std::string precision : {"tf32", "bf16"})
+    check_error(run(train(folder / "run", 4, {"--device", "cpu", "--precision", precision})), 2,
+                {"the CPU computes in f32 alone; --precision " + precision + " needs a GPU"});
+  CHECK(!fs::exists(folder / "run"));
+}
+
 TEST_CASE("data that cannot be used are refused in one sentence") {
   const TempFolder folder;
   const std::string run_folder = folder / "run";

@@ -172,19 +172,19 @@ TEST_CASE("products in TF32 round their factors to ten bits, if asked", "[cuda][
   MUONLAB_NEEDS_GPU();
   const Array x = normal_array(Shape{33, 40}, "x"), y = normal_array(Shape{40, 21}, "y");
   const Array want = reference::gemm(x, false, y, false, 1, 0, Array(Shape{33, 21}));
-  const auto error = [&](Products products) {
-    backend_of(kGpu).set_products(products);
+  const auto error = [&](Precision precision) {
+    backend_of(kGpu).set_precision(precision);
     Tensor c = Tensor::empty({33, 21}, kF32, kGpu);
     math::gemm(c, gpu(x), math::Op::plain, gpu(y), math::Op::plain);
-    backend_of(kGpu).set_products(Products::f32);
+    backend_of(kGpu).set_precision(Precision::f32);
     return relative_error(Array(c), want);
   };
-  CHECK(error(Products::f32) <= tolerance(kF32, 40));
+  CHECK(error(Precision::f32) <= tolerance(kF32, 40));
   // Each factor is off by up to 2^-11 of itself: terms by 2^-11 rms, their sum likewise, and the
   // largest of 700 sums by some four of those. Without rounding the error is a thousandth of it.
-  CHECK(error(Products::tf32) < 0x1p-8);
-  CHECK(error(Products::tf32) > 0x1p-13);
-  CHECK_THROWS_AS(backend_of(Device{}).set_products(Products::tf32), ConfigError);
+  CHECK(error(Precision::tf32) < 0x1p-8);
+  CHECK(error(Precision::tf32) > 0x1p-13);
+  CHECK_THROWS_AS(backend_of(Device{}).set_precision(Precision::tf32), ConfigError);
 }
 
 TEST_CASE("sums of many tensors in one pass", "[cuda][reduce]") {

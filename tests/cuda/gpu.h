@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/device.h"
+#include "core/backend.h"
 #include "tests/support/catch.h"
 
 // The tests of this folder run on whatever device CUDA shows: a GPU, or the emulation of one
@@ -16,5 +16,14 @@ inline const Device kGpu{DeviceKind::cuda, 0};
     return;                                        \
   }                                                \
   static_cast<void>(0)
+
+/// While it lives, the GPU computes in bf16.
+class InBf16 {
+ public:
+  InBf16() { backend_of(kGpu).set_precision(Precision::bf16); }
+  ~InBf16() { backend_of(kGpu).set_precision(Precision::f32); }
+  InBf16(const InBf16&) = delete;
+  InBf16& operator=(const InBf16&) = delete;
+};
 
 }  // namespace muonlab::test

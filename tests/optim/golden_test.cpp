@@ -152,6 +152,7 @@ TEST_CASE("every rule has a reference", "[golden]") {
   for (const std::filesystem::path& path : files())
     have.insert(Golden(path).settings.at("optimizer"));
   for (const std::string& rule : rule_names()) {
+    if (rule == "dion") continue;  // starts from random numbers; its test has a golden vector
     INFO(rule);
     CHECK(have.contains(rule));
   }

@@ -53,15 +53,17 @@ inline OptimizerConfig configured(const std::map<std::string, std::string>& sett
   config.grad_clip = 0;
   config.weight_decay = 0;
   OptionTable table = options(config);
-  for (const auto& [name, value] : settings) {
-    bool known = false;
-    for (Option& o : table)
-      if (o.name == name) {
-        o.set(value);
-        known = true;
-      }
-    if (!known) throw ConfigError("the test sets an unknown option: " + name);
-  }
+  for (const bool presets : {true, false})  // first presets, which other options then change
+    for (const auto& [name, value] : settings) {
+      if ((name.find(".preset") != std::string::npos) != presets) continue;
+      bool known = false;
+      for (Option& o : table)
+        if (o.name == name) {
+          o.set(value);
+          known = true;
+        }
+      if (!known) throw ConfigError("the test sets an unknown option: " + name);
+    }
   return config;
 }
 

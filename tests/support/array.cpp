@@ -31,6 +31,15 @@ Array normal_array(Shape shape, const std::string& name, double mean, double dev
   return a;
 }
 
+Array rounded_to_bf16(Array a) {
+  for (double& x : a.values) {
+    int exponent = 0;
+    const double mantissa = std::frexp(x, &exponent);  // in [1/2, 1)
+    x = std::ldexp(std::nearbyint(std::ldexp(mantissa, 8)), exponent - 8);
+  }
+  return a;
+}
+
 Tensor random_ids(Shape shape, std::int64_t vocab, const std::string& name) {
   const Rng rng(1, RngPurpose::test, stream_of(name.c_str()));
   Tensor ids = Tensor::empty(shape, DType::i32);

@@ -33,6 +33,10 @@ double rms(const Array& a);
 /// f32 so that f32 and f64 kernels see the same numbers.
 Array normal_array(Shape shape, const std::string& name, double mean = 0, double deviation = 1);
 
+/// The nearest numbers of bf16, to even in the middle: by arithmetic on the eight bits of their
+/// mantissa, without the conversions that are tested with them. For normal numbers.
+Array rounded_to_bf16(Array a);
+
 /// Token ids in [0, vocab), a pure function of `name`, as a CPU i32 tensor.
 Tensor random_ids(Shape shape, std::int64_t vocab, const std::string& name);
 

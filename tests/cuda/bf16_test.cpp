@@ -1,0 +1,169 @@
+// --precision bf16: products of numbers rounded to bf16, sums in f32. kU is the unit roundoff of
+// bf16, half of the distance 2^-7 from 1 to the next number: rounding moves a number by at most kU
+// of itself.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+#include "core/error.h"
+#include "core/math.h"
+#include "optim/steps/newton_schulz.h"
+#include "tests/cuda/gpu.h"
+#include "tests/support/array.h"
+#include "tests/support/close.h"
+#include "tests/support/reference.h"
+
+using namespace muonlab;
+using namespace muonlab::test;
+
+namespace {
+
+constexpr DType kF32 = DType::f32;
+constexpr double kU = 0x1p-8;
+
+Array plus(Array x, double factor, const Array& y) {
+  for (std::int64_t i = 0; i < x.numel(); ++i) x[i] += factor * y[i];
+  return x;
+}
+double norm(const Array& x) { return rms(x) * std::sqrt(static_cast<double>(x.numel())); }
+/// Of matrices, by Frobenius norms.
+double distance(const Array& got, const Array& want) {
+  return norm(plus(got, -1, want)) / norm(want);
+}
+
+Array transposed(const Array& x) {
+  Array t(Shape{x.shape[1], x.shape[0]});
+  for (std::int64_t i = 0; i < x.numel(); ++i)
+    t[i % x.shape[1] * x.shape[0] + i / x.shape[1]] = x[i];
+  return t;
+}
+
+/// Newton-Schulz in f64, on the smaller side. What goes into a product is rounded first, if asked
+/// for.
+Array newton_schulz_in_f64(const Array& g, int steps, bool round) {
+  const auto product = [&](const Array& a, const Array& b, bool trans_b) {
+    const Array zero(Shape{a.shape[0], b.shape[trans_b ? 0 : 1]});
+    return round
+               ? reference::gemm(rounded_to_bf16(a), false, rounded_to_bf16(b), trans_b, 1, 0, zero)
+               : reference::gemm(a, false, b, trans_b, 1, 0, zero);
+  };
+  const bool tall = g.shape[0] > g.shape[1];
+  Array x = reference::scale(tall ? transposed(g) : g, 1 / norm(g));
+  for (int step = 0; step < steps; ++step) {
+    const Array a = product(x, x, true);
+    const Array b = plus(reference::scale(a, kJordan.b), kJordan.c, product(a, a, false));
+    x = plus(product(b, x, false), kJordan.a, x);
+  }
+  return tall ? transposed(x) : x;
+}
+
+/// The same on the GPU, for several matrices at once.
+std::vector<Array> newton_schulz_on_gpu(const std::vector<Array>& given, int steps) {
+  std::vector<Tensor> matrices;
+  for (const Array& g : given) matrices.push_back(g.tensor(kF32, kGpu));
+  const std::vector<Quintic> quintics(static_cast<std::size_t>(steps), kJordan);
+  newton_schulz(matrices, quintics, 1e-7, std::vector<double>(given.size(), 1));
+  return {matrices.begin(), matrices.end()};
+}
+
+}  // namespace
+
+TEST_CASE("products in bf16 are those of rounded factors, with sums in f32", "[cuda][bf16]") {
+  MUONLAB_NEEDS_GPU();
+  const InBf16 bf16;
+  for (const std::int64_t batch : {1, 3})
+    for (int flags = 0; flags < 4; ++flags) {
+      const bool trans_a = flags & 1, trans_b = flags & 2;
+      const std::int64_t m = 13, n = 9, k = 300;
+      const auto values = [&](std::int64_t rows, std::int64_t columns, const std::string& name) {
+        std::vector<Array> list;
+        for (std::int64_t i = 0; i < batch; ++i)
+          list.push_back(normal_array(Shape{rows, columns}, name + std::to_string(i)));
+        return list;
+      };
+      const std::vector<Array> a = trans_a ? values(k, m, "a") : values(m, k, "a");
+      const std::vector<Array> b = trans_b ? values(n, k, "b") : values(k, n, "b");
+      const std::vector<Array> c = values(m, n, "c");
+      const auto tensor = [&](const std::vector<Array>& list) {
+        Array all(Shape{batch, list[0].shape[0], list[0].shape[1]});
+        auto to = all.values.begin();
+        for (const Array& one : list) to = std::copy(one.values.begin(), one.values.end(), to);
+        return all.tensor(kF32, kGpu);
+      };
+      Tensor got = tensor(c);
+      math::gemm(got, tensor(a), trans_a ? math::Op::transposed : math::Op::plain, tensor(b),
+                 trans_b ? math::Op::transposed : math::Op::plain, -0.75, 0.5);
+      for (std::int64_t i = 0; i < batch; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        INFO("matrix " << i << " of " << batch << ", flags " << flags);
+        const Array one(got.slice(i, i + 1).reshape({m, n}));
+        // Products of two numbers of eight bits are exact in f32, so that only sums round. Had
+        // they been made in bf16, the error would be some kU sqrt(k) = 0.03.
+        const Array rounded = reference::gemm(rounded_to_bf16(a[at]), trans_a,
+                                              rounded_to_bf16(b[at]), trans_b, -0.75, 0.5, c[at]);
+        CHECK(relative_error(one, rounded) <= tolerance(kF32, k + 1));
+        // Each factor is off by up to kU of itself, in the root of the mean square by kU / sqrt(3)
+        // at the lower end of a binade and half of that at its upper end; the terms by sqrt(2)
+        // times that, and their sums likewise.
+        const Array exact = reference::gemm(a[at], trans_a, b[at], trans_b, -0.75, 0.5, c[at]);
+        CHECK(distance(one, exact) == Approx(kU * std::sqrt(2.0 / 3)).epsilon(0.5));
+      }
+    }
+}
+
+TEST_CASE("one step of Newton-Schulz in bf16 stays within the bound of its roundings",
+          "[cuda][bf16]") {
+  MUONLAB_NEEDS_GPU();
+  const InBf16 bf16;
+  for (const Shape& shape : {Shape{24, 40}, Shape{40, 24}, Shape{32, 32}}) {
+    const Array g = normal_array(shape, "g " + shape.str());
+    const Array got = newton_schulz_on_gpu({g}, 1)[0], want = newton_schulz_in_f64(g, 1, false);
+    // X has Frobenius norm 1 and spectral norm s, A = X X^T at most s and s^2, and B = b A + c A^2
+    // at most |b| s + c s^3 and |b| s^2 + c s^4. Rounding moves a matrix by at most kU of its
+    // Frobenius norm, and a product by that times the spectral norm of the other factor. So
+    //   |dA| <= 2 kU s      |d(A^2)| <= 2 s^2 (|dA| + kU s)
+    //   |dB| <= |b| |dA| + c |d(A^2)|
+    //   |d(B X)| <= s |dB| + kU s (|b| s + c s^3) + kU (|b| s^2 + c s^4)
+    // s is bounded from above by the powers of A: s^16 <= trace A^8 = |A^4|^2.
+    const Array x = reference::scale(g, 1 / norm(g));
+    Array power = reference::gemm(x, false, x, true, 1, 0, Array(Shape{shape[0], shape[0]}));
+    for (int i = 0; i < 2; ++i)
+      power = reference::gemm(power, false, power, false, 1, 0, Array(power.shape));
+    const double s = std::pow(norm(power), 1.0 / 8), b = std::abs(kJordan.b), c = kJordan.c;
+    const double da = 2 * s, da2 = 2 * s * s * (da + s), db = b * da + c * da2;
+    const double bound =
+        kU * (s * db + s * (b * s + c * s * s * s) + (b * s * s + c * s * s * s * s)) / norm(want);
+    const double error = distance(got, want);
+    INFO(shape.str() << ": error " << error << ", bound " << bound);
+    CHECK(error <= bound);
+    // Roundings are random, and add up to some tenth of what they could; in f32 to 2^-16 of it.
+    CHECK(error >= bound / 100);
+  }
+}
+
+TEST_CASE("Newton-Schulz in bf16 errs as its rounded factors make it", "[cuda][bf16]") {
+  MUONLAB_NEEDS_GPU();
+  const InBf16 bf16;
+  // Two of the same shape are one batch.
+  std::vector<Array> given;
+  for (const Shape& shape : {Shape{24, 40}, Shape{24, 40}, Shape{40, 24}})
+    given.push_back(normal_array(shape, "g " + std::to_string(given.size())));
+  const std::vector<Array> got = newton_schulz_on_gpu(given, 5);
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const Array exact = newton_schulz_in_f64(given[i], 5, false);
+    const Array rounded = newton_schulz_in_f64(given[i], 5, true);
+    const double error = distance(got[i], exact), expected = distance(rounded, exact);
+    INFO(given[i].shape.str() << ": error " << error << ", expected " << expected);
+    // Between two neighbours of bf16, f32 and f64 may fall to different sides: one element in some
+    // thousand, whose error then grows with the others. Factors that are cut off instead of rounded
+    // err by twice as much.
+    CHECK(error <= 1.5 * expected);
+    CHECK(error >= expected / 1.5);
+  }
+}
+
+TEST_CASE("the CPU refuses bf16", "[cuda][bf16]") {
+  CHECK_THROWS_AS(backend_of(Device{}).set_precision(Precision::bf16), ConfigError);
+}
