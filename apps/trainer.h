@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "apps/train_config.h"
 #include "core/rng.h"
 #include "data/batch.h"
 #include "nn/gpt.h"
@@ -12,6 +13,9 @@ namespace muonlab {
 
 /// One batch per (step, micro-batch); a pure function, so that a run needs no reader state.
 using BatchSource = std::function<Batch(std::int64_t step, std::int64_t micro)>;
+
+/// A few batches of random tokens, used in turn, so that making them is not what is timed.
+BatchSource random_batches(const GptConfig& model, const RunConfig& run);
 
 /// What one step did.
 struct StepResult {

@@ -312,3 +312,19 @@ TEST_CASE("a preset of a rule stands before its options, wherever it is given") 
               {"--preset is given twice"});
   CHECK(!fs::exists(folder / "c"));
 }
+
+TEST_CASE("bench shows what every rule costs on one preset") {
+  const Arguments call{"bench",   "--preset", "tiny",      "--all_optimizers",
+                       "--steps", "3",        "--threads", "1"};
+  const std::string text = run_well(call), json = run_well(call + Arguments{"--json"});
+  const std::size_t rules = count_of(json, "\"optimizer\": ");
+  CHECK(rules >= 3);
+  CHECK(count_of(text, "\n") == rules + 3);
+  const auto of = [&](const std::string& rule, const std::string& key) {
+    return std::stod(field(json.substr(json.find("\"optimizer\": \"" + rule + '"')), key));
+  };
+  CHECK(of("adamw", "state_per_weight") == 2);
+  CHECK(of("adamw", "optimizer_ms") > 0);
+  CHECK(of("muon", "gflop") > 10 * of("adamw", "gflop"));
+  check_error(run(call + Arguments{"--optimizer", "muon"}), 2, {"--all_optimizers", "--optimizer"});
+}
