@@ -131,7 +131,9 @@ struct StepTimes {
 };
 
 StepTimes time_steps(const Gpt& model, const RunConfig& run, OptimizerConfig optimizer_config) {
-  Optimizer optimizer(model.parameters(), std::move(optimizer_config));
+  std::vector<Parameter> params = model.parameters();
+  initialise(params, optimizer_config);
+  Optimizer optimizer(std::move(params), std::move(optimizer_config));
   Trainer trainer(model, optimizer, random_batches(model.config, run), run.grad_accum, run.seed);
   StepTimes times;
   times.startup_s = process_age();
@@ -186,9 +188,9 @@ int bench_command(std::span<const std::string> arguments) {
   spec.groups.insert(spec.groups.begin(), bench_group);
   const auto given = parse_flags(spec, arguments);
   if (!given) return 0;
-  std::vector<Assignment> flags{{"preset", kDefaultPreset, ""},
-                                {"steps", std::to_string(kDefaultSteps), ""}};
+  std::vector<Assignment> flags{{"steps", std::to_string(kDefaultSteps), ""}};
   const auto [bench_flags, run_flags] = split_flags(*given, bench_group);
+  if (!find_assignment(run_flags, "preset")) flags.push_back({"preset", kDefaultPreset, ""});
   flags.insert(flags.end(), run_flags.begin(), run_flags.end());
   assign({&bench_group, 1}, bench_flags);
   config.layer({}, flags);

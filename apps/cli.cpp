@@ -1,6 +1,7 @@
 #include "apps/cli.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -58,10 +59,18 @@ bool is_flag_of(std::span<const OptionGroup> groups, const std::string& argument
 [[noreturn]] void unknown_option(std::span<const OptionGroup> groups, const std::string& name,
                                  const std::string& shown, std::string_view dashes,
                                  std::string_view command) {
-  std::vector<std::string> names;
+  std::vector<std::string> names, of_rule;
+  const std::string rule = name.substr(0, name.find('.') + 1);  // "muon.", or ""
   for (const OptionGroup& group : groups)
-    for (const Option& option : group.options) names.push_back(option.name);
+    for (const Option& option : group.options) {
+      names.push_back(option.name);
+      if (!rule.empty() && option.name.rfind(rule, 0) == 0)
+        of_rule.push_back(option.name.substr(rule.size()));
+    }
   const std::string near = nearest_name(name, names);
+  if (!of_rule.empty() && near.rfind(rule, 0) != 0)
+    throw ConfigError(fmt::format("there is no option {}; those of {} are {}", shown,
+                                  rule.substr(0, rule.size() - 1), fmt::join(of_rule, ", ")));
   throw ConfigError(fmt::format("there is no option {}; {}", shown,
                                 near.empty() ? fmt::format("see muonlab {} --help", command)
                                              : fmt::format("did you mean {}{}?", dashes, near)));
@@ -307,8 +316,30 @@ std::string config_text(std::span<const OptionGroup> groups) {
   return text;
 }
 
+namespace {
+
+/// A name for values of several options, which come before those that are given by themselves.
+bool is_preset(const Assignment& a) {
+  const std::string& name = a.name;
+  return name == "preset" || (name.size() > 7 && name.substr(name.size() - 7) == ".preset");
+}
+
+std::vector<Assignment> presets_first(std::span<const Assignment> assignments) {
+  std::vector<Assignment> ordered(assignments.begin(), assignments.end());
+  const auto rest = std::stable_partition(ordered.begin(), ordered.end(), is_preset);
+  for (auto a = ordered.begin(); a != rest; ++a)
+    for (auto b = ordered.begin(); b != a; ++b)
+      if (a->name == b->name && a->value != b->value)
+        throw ConfigError(fmt::format("{}{} is given twice, as '{}' and as '{}'; choose one",
+                                      a->where.empty() ? "--" : a->where + ": ", a->name, b->value,
+                                      a->value));
+  return ordered;
+}
+
+}  // namespace
+
 void assign(std::span<const OptionGroup> groups, std::span<const Assignment> assignments) {
-  for (const Assignment& a : assignments) {
+  for (const Assignment& a : presets_first(assignments)) {
     const bool negated = !find(groups, a.name) && is_negation(groups, a.name);
     const Option* option = find(groups, negated ? a.name.substr(3) : a.name);
     if (!option)  // flags were looked up when they were parsed, and only train reads files

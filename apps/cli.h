@@ -52,8 +52,8 @@ std::vector<Assignment> read_config(const std::filesystem::path& path);
 /// All options in the format that parse_config reads, one heading a group.
 std::string config_text(std::span<const OptionGroup> groups);
 
-/// Sets options in order, later ones win. Throws: ConfigError for an unknown name (with the nearest
-/// one) or a value out of range.
+/// Sets options in order, later ones win, but presets before the others. Throws: ConfigError for an
+/// unknown name (with the nearest one), a value out of range, or two presets of one name.
 void assign(std::span<const OptionGroup> groups, std::span<const Assignment> assignments);
 
 /// Those that are options of `group`, and the others.

@@ -2,7 +2,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "apps/json.h"
 #include "apps/machine.h"
 #include "apps/memory.h"
+#include "apps/route_table.h"
 #include "apps/run_folder.h"
 #include "apps/run_state.h"
 #include "core/cpu/gemm.h"
@@ -111,18 +111,7 @@ std::string json_text(const RunReport& report) {
   for (const OptionGroup& group : report.run->config.groups())
     for (const Option& option : group.options) options.add(option.name, option.get());
   std::vector<JsonObject> routes;
-  for (const Route& r : report.routes) {
-    JsonObject object;
-    object.add("parameter", r.param)
-        .add("kind", name_of(r.kind))
-        .add("shape", r.shape.str())
-        .add("rule", r.rule)
-        .add("seen_as", r.seen_as)
-        .add("lr", r.lr)
-        .add("decay", r.decay)
-        .add("reason", r.reason);
-    routes.push_back(object);
-  }
+  for (const Route& r : report.routes) routes.push_back(to_json(r));
   JsonObject state;
   for (const auto& [name, bytes] : report.sizes.state) state.add(name, bytes);
   std::vector<JsonObject> history;
@@ -161,67 +150,6 @@ std::string summary_of(const RunState& s) {
                                  s.val_is_whole ? "the whole split" : "the fixed subset");
   if (const auto above = s.above_floor()) text += fmt::format(", {:.4f} above the floor", *above);
   if (s.best_val_loss) text += fmt::format("; best on the subset {:.4f}", *s.best_val_loss);
-  return text;
-}
-
-/// The routing table in at most `width` columns. Where it is wider, the reasons become notes below
-/// it, and columns are left out, the least needed first.
-std::string fitted(std::span<const Route> routes, int width) {
-  struct Column {
-    std::string title;
-    std::vector<std::string> cells;
-    int width() const {
-      std::size_t longest = title.size();
-      for (const std::string& cell : cells) longest = std::max(longest, cell.size());
-      return static_cast<int>(longest);
-    }
-  };
-  std::string full = to_string(routes);
-  int longest = 0;
-  for (std::size_t at = 0, end; (end = full.find('\n', at)) != std::string::npos; at = end + 1)
-    longest = std::max(longest, static_cast<int>(end - at));
-  if (longest <= width) return full;
-
-  std::vector<std::string> reasons;
-  std::vector<Column> columns{{"parameter", {}}, {"kind", {}},  {"seen as", {}}, {"rule", {}},
-                              {"rate", {}},      {"decay", {}}, {"why", {}}};
-  for (const Route& r : routes) {
-    auto reason = std::find(reasons.begin(), reasons.end(), r.reason);
-    if (reason == reasons.end()) reason = reasons.insert(reason, r.reason);
-    const std::array<std::string, 7> cells{r.param,
-                                           name_of(r.kind),
-                                           r.seen_as,
-                                           r.rule,
-                                           to_text(r.lr),
-                                           to_text(r.decay),
-                                           fmt::format("[{}]", reason - reasons.begin() + 1)};
-    for (std::size_t c = 0; c < cells.size(); ++c) columns[c].cells.push_back(cells[c]);
-  }
-  std::vector<std::string> left_out;
-  for (const char* title : {"kind", "decay", "rate", "seen as"}) {
-    int total = -2;
-    for (const Column& column : columns) total += column.width() + 2;
-    if (total <= width) break;
-    std::erase_if(columns, [&](const Column& column) { return column.title == title; });
-    left_out.emplace_back(title);
-  }
-
-  std::string text;
-  const auto add_row = [&](const auto& cell) {
-    for (const Column& column : columns)
-      text += fmt::format("{:<{}}", cell(column),
-                          column.width() + (&column == &columns.back() ? 0 : 2));
-    text += '\n';
-  };
-  add_row([](const Column& column) { return column.title; });
-  for (std::size_t row = 0; row < routes.size(); ++row)
-    add_row([&](const Column& column) { return column.cells[row]; });
-  for (std::size_t i = 0; i < reasons.size(); ++i)
-    text += labelled(fmt::format("[{}]", i + 1), reasons[i], 4, width) + '\n';
-  if (!left_out.empty())
-    text += labelled("", fmt::format("(a wider terminal shows {} too)", fmt::join(left_out, ", ")),
-                     4, width) +
-            '\n';
   return text;
 }
 

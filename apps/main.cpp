@@ -22,11 +22,12 @@ struct Command {
   int (*run)(std::span<const std::string> arguments);
 };
 
-constexpr std::array<Command, 5> kCommands{
+constexpr std::array<Command, 6> kCommands{
     {{"train", "train a model, or continue a run", train_command},
      {"sample", "write text with a trained model", sample_command},
      {"eval", "loss of a trained model on its whole validation split", eval_command},
      {"bench", "time training steps or generation", bench_command},
+     {"routes", "which parameter goes to which update rule, and why", routes_command},
      {"info", "describe a run, a checkpoint, or this machine", info_command}}};
 
 std::string g_program = "muonlab";

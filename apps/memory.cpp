@@ -15,6 +15,7 @@
 
 #include "apps/machine.h"
 #include "core/error.h"
+#include "optim/routing.h"
 
 namespace muonlab {
 namespace {
@@ -55,12 +56,20 @@ StepMemory step_memory(const GptConfig& m, const OptimizerConfig& optimizer, std
   StepMemory need;
   need.accumulates = grad_accum > 1;
   need.weights = need.gradients = weights_memory(m);
-  const Rule &main = optimizer.rule(optimizer.optimizer), &aux = optimizer.rule(optimizer.aux);
+  const Rule& main = optimizer.rule(optimizer.optimizer);
   for (const KindCount& k : parameter_counts(m)) {
-    const Rule& rule = main.takes(k.kind) ? main : aux;
-    // A lower bound: state of another shape than its parameter's is left out.
-    for (const StateSpec& spec : rule.state({.name = "", .kind = k.kind, .shape = {1, 1}}))
-      need.state += spec.shape ? 0 : kItem * k.elements;
+    // A lower bound: state of another shape than its parameter's is left out, and where names
+    // decide, it is the least that any rule could keep.
+    const auto words = [&](const std::string& rule) {
+      const auto specs = optimizer.rule(rule).state({.name = "", .kind = k.kind, .shape = {1, 1}});
+      return std::count_if(specs.begin(), specs.end(),
+                           [](const StateSpec& spec) { return !spec.shape; });
+    };
+    auto least = words(main.takes(k.kind) ? optimizer.optimizer : optimizer.aux);
+    for (const RoutePattern& pattern : parse_routes(optimizer))
+      if (!pattern.rule.empty() && pattern.kind.value_or(k.kind) == k.kind)
+        least = std::min(least, words(pattern.rule));
+    need.state += kItem * k.elements * static_cast<double>(least);
   }
   const double c = n(m.n_embd), kv = n(m.kv_heads() * m.head_size());
   const double rows = n(batch) * n(m.block_size);

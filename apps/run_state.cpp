@@ -49,6 +49,7 @@ Metadata to_metadata(const RunState& s) {
              {"updates", std::to_string(s.updates)},       {"config", s.config},
              {"vocab_size", std::to_string(s.vocab_size)}, {"corpus_sha256", s.corpus_sha256},
              {"elapsed_s", to_text(s.elapsed_s)}};
+  if (s.state_from > 0) m["state_from"] = std::to_string(s.state_from);
   if (s.val_floor) m["val_floor"] = to_text(*s.val_floor);
   if (s.source_entropy) m["source_entropy"] = to_text(*s.source_entropy);
   if (s.val_loss) {
@@ -67,6 +68,7 @@ RunState read_run_state(const Metadata& m, const std::filesystem::path& path) {
   s.vocab_size = parse<std::int64_t>(m, "vocab_size", path);
   s.corpus_sha256 = text_of(m, "corpus_sha256", path);
   s.elapsed_s = parse<double>(m, "elapsed_s", path);
+  if (m.contains("state_from")) s.state_from = parse<std::int64_t>(m, "state_from", path);
   if (m.contains("val_floor")) s.val_floor = parse<double>(m, "val_floor", path);
   if (m.contains("source_entropy")) s.source_entropy = parse<double>(m, "source_entropy", path);
   if (m.contains("val_loss")) {

@@ -21,8 +21,9 @@ namespace muonlab {
 struct RunState {
   std::int64_t step = 0;  ///< batches used
   std::int64_t updates =
-      0;               ///< of them, those that changed the weights: skipped steps do not count
-  std::string config;  ///< TrainConfig::text()
+      0;  ///< of them, those that changed the weights: skipped steps do not count
+  std::int64_t state_from = 0;  ///< updates at which the optimizer's state was fresh
+  std::string config;           ///< TrainConfig::text()
   std::int64_t vocab_size = 0;
   std::string corpus_sha256;
   std::optional<double> val_floor, source_entropy;  ///< of a corpus that knows them (data/corpus.h)

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <ctime>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -32,7 +33,7 @@ namespace fs = std::filesystem;
 /// What one call is asked to do, beside how the run goes: not saved with the run.
 struct Call {
   std::string out, resume, config;
-  bool force = false, json = false, quiet = false;
+  bool reset_optimizer = false, force = false, json = false, quiet = false;
 };
 
 OptionTable options(Call& call) {
@@ -41,6 +42,9 @@ OptionTable options(Call& call) {
       .text("resume", call.resume, "run folder, or a checkpoint in it, to go on from")
       .text("config", call.config,
             "file of option values, such as a run folder's config.toml; flags win")
+      .boolean("reset_optimizer", call.reset_optimizer,
+               "with --resume: go on from the weights alone, with fresh optimizer state, for which "
+               "options of the optimizer may change")
       .boolean("force", call.force, "replace the run in the folder --out")
       .boolean("json", call.json,
                "a summary as one JSON object on standard output, the rest on standard error")
@@ -102,16 +106,74 @@ void plan_resumed(const Call& call, std::span<const Assignment> flags, Plan& pla
     for (Assignment& a : read_config(call.config)) file.push_back(std::move(a));
   plan.config.layer(file, flags);
   plan.config.resolve();
-  const std::vector<std::string> conflicts = resume_conflicts(saved, plan.config);
-  if (!conflicts.empty())
+  ResumeConflicts conflicts = resume_conflicts(saved, plan.config);
+  if (call.reset_optimizer) conflicts.optimizer.clear();
+  const bool optimizer_alone = conflicts.others.empty();
+  for (std::string& conflict : conflicts.optimizer) conflicts.others.push_back(std::move(conflict));
+  if (!conflicts.others.empty())
     throw ConfigError(fmt::format(
         "--resume {}: {}; a run keeps these options to its end, so start a new one with "
-        "another --out",
-        plan.folder.string(), fmt::join(conflicts, ", ")));
+        "another --out{}",
+        plan.folder.string(), fmt::join(conflicts.others, ", "),
+        optimizer_alone
+            ? ", or go on from its weights with fresh optimizer state by --reset_optimizer"
+            : ""));
+}
+
+/// Throws: ConfigError that says how the optimizer's state in a checkpoint of this model differs
+/// from what these options need.
+void require_same_state(const TensorFile& file, std::span<const NamedTensor> weights,
+                        std::span<const NamedTensor> state, const fs::path& path) {
+  const auto in_file = [&](const NamedTensor& t) {
+    const auto& entries = file.entries();
+    return std::any_of(entries.begin(), entries.end(), [&](const TensorFile::Entry& e) {
+      return e.name == t.name && e.shape == t.tensor.shape();
+    });
+  };
+  if (!std::all_of(weights.begin(), weights.end(), in_file)) return;  // reading says more
+  const auto is_state = [](const TensorFile::Entry& entry) {
+    return entry.name.rfind("opt/", 0) == 0;
+  };
+  if (std::none_of(file.entries().begin(), file.entries().end(), is_state))
+    throw ConfigError(fmt::format(
+        "--resume: {} holds weights alone, without the optimizer's state that a run needs to go "
+        "on; --reset_optimizer goes on without, and sample, eval and info can use it. The newest "
+        "whole checkpoint goes on with\n  {}",
+        path.string(), command_text("train --resume", find_run(path).folder.string())));
+  std::map<std::string, Shape> lacks, surplus;
+  for (const NamedTensor& s : state) lacks.emplace(s.name, s.tensor.shape());
+  for (const TensorFile::Entry& entry : file.entries()) {
+    if (!is_state(entry)) continue;
+    const auto same = lacks.find(entry.name);
+    if (same != lacks.end() && same->second == entry.shape)
+      lacks.erase(same);
+    else
+      surplus.emplace(entry.name.substr(4), entry.shape);
+  }
+  if (lacks.empty() && surplus.empty()) return;
+  const auto list = [](const std::map<std::string, Shape>& tensors) {
+    constexpr std::size_t kShown = 6;
+    std::vector<std::string> shown;
+    for (const auto& [name, shape] : tensors) {
+      if (shown.size() == kShown) break;
+      shown.push_back(fmt::format("{} {}", name, shape.str()));
+    }
+    return fmt::format(
+        "{}{}", fmt::join(shown, ", "),
+        tensors.size() > kShown ? fmt::format(" and {} more", tensors.size() - kShown) : "");
+  };
+  std::vector<std::string> differences;
+  if (!lacks.empty()) differences.push_back("it has no " + list(lacks));
+  if (!surplus.empty()) differences.push_back("it has " + list(surplus));
+  throw ConfigError(fmt::format(
+      "--resume: the optimizer's state in {} is that of another rule or of other routes: {}; "
+      "--reset_optimizer goes on from the weights with fresh state",
+      path.string(), fmt::join(differences, "; ")));
 }
 
 /// Reads weights and optimizer state of the checkpoint to go on from; where the run stands.
-RunState restore(const fs::path& path, const Corpus& corpus, const Gpt& model,
+/// `reset`: the state is made anew.
+RunState restore(const fs::path& path, bool reset, const Corpus& corpus, const Gpt& model,
                  Optimizer& optimizer) {
   const TensorFile file(path);
   file.verify();
@@ -120,18 +182,19 @@ RunState restore(const fs::path& path, const Corpus& corpus, const Gpt& model,
     throw FormatError(fmt::format(
         "{} is not what it was when the run began; a run can only go on with the same data",
         corpus.name));
-  const auto is_state = [](const TensorFile::Entry& entry) {
-    return entry.name.rfind("opt/", 0) == 0;
-  };
-  if (std::none_of(file.entries().begin(), file.entries().end(), is_state))
-    throw ConfigError(fmt::format(
-        "--resume: {} holds weights alone, without the optimizer's state that a run needs to go "
-        "on; sample, eval and info can use it. The newest whole checkpoint goes on with\n  {}",
-        path.string(), command_text("train --resume", find_run(path).folder.string())));
   std::vector<NamedTensor> tensors = named_parameters(model);
-  for (NamedTensor& tensor : optimizer.state()) tensors.push_back(std::move(tensor));
-  file.read_all(tensors);
-  optimizer.set_steps_done(state.updates);
+  if (reset) {
+    file.read_all(tensors, "opt/");
+    optimizer.reset_state();
+    state.state_from = state.updates;
+  } else {
+    const EvalWeights saved(optimizer);
+    const std::vector<NamedTensor> kept = optimizer.state();
+    require_same_state(file, tensors, kept, path);
+    tensors.insert(tensors.end(), kept.begin(), kept.end());
+    file.read_all(tensors);
+  }
+  optimizer.set_steps_done(state.updates, state.state_from);
   return state;
 }
 
@@ -168,7 +231,7 @@ std::string manifest(const RunConfig& run, const Corpus& corpus, const Gpt& mode
   return object.str() + '\n';
 }
 
-/// The routing table in short: one line for all parameters of one rule, decay and reason.
+/// The routing table in short: one line for all parameters of one rule, rate, decay and reason.
 std::vector<std::string> summarize(std::span<const Route> routes) {
   struct Group {
     const Route* first;
@@ -177,8 +240,8 @@ std::vector<std::string> summarize(std::span<const Route> routes) {
   std::vector<Group> groups;
   for (const Route& route : routes) {
     auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
-      return g.first->rule == route.rule && g.first->decay == route.decay &&
-             g.first->reason == route.reason;
+      return g.first->rule == route.rule && g.first->lr == route.lr &&
+             g.first->decay == route.decay && g.first->reason == route.reason;
     });
     if (group == groups.end()) group = groups.insert(group, {&route, 0, 0});
     ++group->tensors;
@@ -288,6 +351,9 @@ void conclude(Ending ending, const TrainingLoop& loop, const Plan& plan,
   display.say(fmt::format("{} after {} steps and {}{}",
                           ending == Ending::time_limit ? "time is up" : "finished",
                           with_thousands(state.step), duration_text(state.elapsed_s), speed));
+  if (const std::int64_t skipped = state.step - state.updates; skipped > 0)
+    display.say(fmt::format("{} of the steps {} skipped, as {} gradients were not finite", skipped,
+                            skipped == 1 ? "was" : "were", skipped == 1 ? "its" : "their"));
   if (whole) display.headline(fmt::format("whole validation split: {}", whole->text()));
   display.say("Let it write with");
   display.say("  " + command_text("sample", plan.folder.string()));
@@ -304,6 +370,7 @@ JsonObject summary(Ending ending, const TrainingLoop& loop, const Plan& plan,
       .add("run", plan.folder.string())
       .add("step", state.step)
       .add("steps", plan.config.run.steps)
+      .add("skipped_steps", state.step - state.updates)
       .add("train_loss", loop.train_loss())
       .add("val_loss", state.val_loss)
       .add("val_split", state.val_is_whole ? "whole" : "subset")
@@ -343,12 +410,16 @@ int train_command(std::span<const std::string> arguments) {
   // One command line that begins a run and, called again, goes on with it.
   const bool nothing_yet = !call.resume.empty() && !call.out.empty() &&
                            same_path(call.resume, call.out) && !RunFolder::holds_run(call.out);
+  if (call.reset_optimizer && call.resume.empty())
+    throw ConfigError("--reset_optimizer goes on with a run, so it needs --resume");
   if (!call.resume.empty() && !nothing_yet)
     plan_resumed(call, flags, plan);
   else
     plan_new(call, flags, plan);
   for (const Assignment& flag : flags) {
     const std::string reason = why_unused(plan.config.optimizer, flag.name);
+    if (reason.rfind("no parameter goes to", 0) == 0)
+      throw ConfigError(fmt::format("--{} would change nothing: {}", flag.name, reason));
     if (!reason.empty()) display.warn(fmt::format("--{} changes nothing: {}", flag.name, reason));
   }
 
@@ -368,7 +439,9 @@ int train_command(std::span<const std::string> arguments) {
     require_step_memory(plan.config.model, plan.config.optimizer, run.batch, run.grad_accum);
   const Gpt model(plan.config.model, run.seed, DType::f32, device);
   const std::string config = plan.config.text();
-  Optimizer optimizer(model.parameters(), std::move(plan.config.optimizer));
+  std::vector<Parameter> params = model.parameters();
+  initialise(params, plan.config.optimizer);
+  Optimizer optimizer(std::move(params), std::move(plan.config.optimizer));
 
   RunFolder folder =
       plan.resumed ? RunFolder::reopen(plan.folder) : RunFolder::create(plan.folder, call.force);
@@ -378,7 +451,8 @@ int train_command(std::span<const std::string> arguments) {
     const auto checkpoints = list_checkpoints(plan.folder);
     if (plan.checkpoint.empty() && !checkpoints.empty()) plan.checkpoint = checkpoints.back().path;
     try {
-      if (!plan.checkpoint.empty()) state = restore(plan.checkpoint, corpus, model, optimizer);
+      if (!plan.checkpoint.empty())
+        state = restore(plan.checkpoint, call.reset_optimizer, corpus, model, optimizer);
     } catch (const FormatError& error) {
       if (checkpoints.size() < 2 || plan.checkpoint != checkpoints.back().path) throw;
       throw FormatError(
@@ -389,6 +463,7 @@ int train_command(std::span<const std::string> arguments) {
       throw ConfigError(
           fmt::format("--steps {}: the run is at step {} already", run.steps, state.step));
     removed = folder.rewind(state.step);
+    folder.save(kRoutesFile, to_string(optimizer.routes()));
   } else {
     if (corpus.tokenizer) folder.save(kTokenizerFile, corpus.tokenizer->to_json());
     folder.save(kRoutesFile, to_string(optimizer.routes()));
@@ -407,6 +482,7 @@ int train_command(std::span<const std::string> arguments) {
   std::optional<LossReport> whole;
   if (loop.state().val_is_whole)
     whole = report_loss(*loop.state().val_loss, corpus, true, plan.config.model.block_size);
+  const EvalWeights shown(optimizer);
   conclude(ending, loop, plan, whole, display);
   if (call.json) fmt::print("{}\n", summary(ending, loop, plan, whole, corpus, model).str());
   return ending == Ending::interrupted ? 130 : 0;

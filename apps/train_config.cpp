@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "apps/presets.h"
 #include "core/backend.h"
@@ -116,19 +117,22 @@ void TrainConfig::resolve() {
     data.data = std::filesystem::canonical(data.data).string();
 }
 
-std::vector<std::string> resume_conflicts(TrainConfig& saved, TrainConfig& now) {
+ResumeConflicts resume_conflicts(TrainConfig& saved, TrainConfig& now) {
   std::map<std::string, std::string> before;
   for (const OptionGroup& group : saved.groups())
     for (const Option& option : group.options) before[option.name] = option.get();
-  std::vector<std::string> conflicts;
+  std::set<std::string> of_optimizer;
+  for (const Option& option : options(now.optimizer)) of_optimizer.insert(option.name);
+  ResumeConflicts conflicts;
   for (const OptionGroup& group : now.groups())
     for (const Option& option : group.options) {
       const bool changeable =
           std::find(kChangeable.begin(), kChangeable.end(), option.name) != kChangeable.end();
       const std::string value = option.get();
-      if (!changeable && value != before[option.name])
-        conflicts.push_back(fmt::format("{} is '{}' in the run and '{}' here", option.name,
-                                        before[option.name], value));
+      if (changeable || value == before[option.name]) continue;
+      (of_optimizer.contains(option.name) ? conflicts.optimizer : conflicts.others)
+          .push_back(fmt::format("{} is '{}' in the run and '{}' here", option.name,
+                                 before[option.name], value));
     }
   return conflicts;
 }

@@ -54,6 +54,10 @@ struct TrainConfig {
 
 /// The options in which two configurations differ and that a run cannot change on the way, one
 /// sentence each; empty if `now` may continue a run that `saved` began.
-std::vector<std::string> resume_conflicts(TrainConfig& saved, TrainConfig& now);
+struct ResumeConflicts {
+  std::vector<std::string> optimizer;  ///< also those of its rules and of the schedule
+  std::vector<std::string> others;
+};
+ResumeConflicts resume_conflicts(TrainConfig& saved, TrainConfig& now);
 
 }  // namespace muonlab

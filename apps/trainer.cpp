@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/math.h"
+#include "core/ops/cross_entropy.h"
 #include "core/profile.h"
 
 namespace muonlab {
@@ -33,6 +34,26 @@ std::string first_non_finite(const Gpt& model) {
 
 }  // namespace
 
+Tensor draw_labels(const Tensor& logits, const Rng& rng) {
+  const std::int64_t vocab = logits.shape()[-1], rows = logits.numel() / vocab;
+  std::vector<std::int64_t> sizes;
+  for (int i = 0; i + 1 < logits.shape().rank(); ++i) sizes.push_back(logits.shape()[i]);
+  Tensor labels = Tensor::empty(Shape(sizes), DType::i32);
+  const std::span<std::int32_t> out = labels.host<std::int32_t>();
+  const std::vector<double> all = logits.to_vector();
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const auto row = all.begin() + r * vocab;
+    const double largest = *std::max_element(row, row + vocab);
+    double total = 0;
+    for (auto x = row; x != row + vocab; ++x) total += std::exp(*x - largest);
+    double left = rng.uniform(static_cast<std::uint64_t>(r)) * total;
+    std::int32_t label = 0;
+    while (label + 1 < vocab && (left -= std::exp(row[label] - largest)) >= 0) ++label;
+    out[static_cast<std::size_t>(r)] = label;
+  }
+  return labels;
+}
+
 Trainer::Trainer(const Gpt& model, Optimizer& optimizer, BatchSource batches,
                  std::int64_t grad_accum, std::uint64_t seed)
     : model_(model),
@@ -41,20 +62,44 @@ Trainer::Trainer(const Gpt& model, Optimizer& optimizer, BatchSource batches,
       grad_accum_(grad_accum),
       seed_(seed) {}
 
+Forward Trainer::forward(std::int64_t step, std::int64_t micro) const {
+  Forward forward;
+  forward.training = true;
+  forward.seed = seed_;
+  forward.micro_batch = static_cast<std::uint64_t>(step * grad_accum_ + micro);
+  return forward;
+}
+
+// Liu et al. 2023, "Sophia", algorithm 2 (Gauss-Newton-Bartlett).
+void Trainer::sample_gradients(std::int64_t step) {
+  const Batch batch = batches_(step, 0);
+  Tape tape;
+  Var loss;
+  {
+    Recording recording(tape);
+    Var logits = model_.logits(batch.ids, forward(step, 0));
+    const Rng rng(seed_, RngPurpose::labels, static_cast<std::uint64_t>(step));
+    const Tensor labels = draw_labels(logits.value(), rng);
+    loss = softmax_cross_entropy(std::move(logits), labels);
+  }
+  tape.backward(loss);
+  optimizer_.take_sampled(batch.ids.numel());
+}
+
 StepResult Trainer::step(std::int64_t step) {
   StepResult result;
   optimizer_.zero_grad();
+  if (optimizer_.wants_sampled()) {
+    sample_gradients(step);
+    optimizer_.zero_grad();
+  }
   for (std::int64_t micro = 0; micro < grad_accum_; ++micro) {
     const Batch batch = batches_(step, micro);
-    Forward forward;
-    forward.training = true;
-    forward.seed = seed_;
-    forward.micro_batch = static_cast<std::uint64_t>(step * grad_accum_ + micro);
     Tape tape;
     Var loss;
     {
       Recording recording(tape);
-      loss = model_.loss(batch.ids, batch.targets, forward);
+      loss = model_.loss(batch.ids, batch.targets, forward(step, micro));
     }
     result.loss += loss.value().item() / static_cast<double>(grad_accum_);
     tape.backward(loss, 1.0 / static_cast<double>(grad_accum_));

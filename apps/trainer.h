@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "core/rng.h"
 #include "data/batch.h"
 #include "nn/gpt.h"
 #include "optim/optimizer.h"
@@ -19,6 +20,10 @@ struct StepResult {
   double optimizer_s = 0;  ///< time of clipping and update
 };
 
+/// One label for each row of logits (..., V), drawn from their softmax; as i32 (...) on the CPU.
+/// Logits that are not finite give some label.
+Tensor draw_labels(const Tensor& logits, const Rng& rng);
+
 /// Turns batches into updates of a model. What step k does depends on the weights, the optimizer's
 /// state and k alone, so that a run can go on from any checkpoint with the same bits.
 class Trainer {
@@ -32,6 +37,10 @@ class Trainer {
   StepResult step(std::int64_t step);
 
  private:
+  Forward forward(std::int64_t step, std::int64_t micro) const;
+  /// Gradients on the first micro-batch against labels drawn from the model's own distribution.
+  void sample_gradients(std::int64_t step);
+
   const Gpt& model_;
   Optimizer& optimizer_;
   BatchSource batches_;

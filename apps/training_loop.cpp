@@ -143,6 +143,7 @@ void TrainingLoop::make_step() {
 }
 
 void TrainingLoop::evaluate_subset(MetricsRow& row) {
+  const EvalWeights shown(optimizer_);
   const double loss = subset_.evaluate(model_);
   require_finite(loss);
   row.val_loss = state_.val_loss = loss;
@@ -156,6 +157,7 @@ void TrainingLoop::evaluate_subset(MetricsRow& row) {
 }
 
 bool TrainingLoop::evaluate_whole(MetricsRow& row) {
+  const EvalWeights shown(optimizer_);
   const double loss = whole_.evaluate(model_, interrupted);
   if (interrupted()) return false;
   require_finite(loss);
@@ -165,6 +167,7 @@ bool TrainingLoop::evaluate_whole(MetricsRow& row) {
 }
 
 void TrainingLoop::write_checkpoint() {
+  const EvalWeights shown(optimizer_);  // those that sample and eval are to use
   std::vector<NamedTensor> tensors = named_parameters(model_);
   for (NamedTensor& tensor : optimizer_.state()) tensors.push_back(std::move(tensor));
   folder_.write_checkpoint(state_.step, tensors, to_metadata(state_));

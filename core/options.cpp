@@ -69,6 +69,7 @@ OptionBuilder& OptionBuilder::number(std::string name, double& member, Range ran
       reject(name, text, range.str());
     member = *value;
   };
+  o.put = [&member](double value) { member = value; };
   table_.push_back(std::move(o));
   return *this;
 }
@@ -84,6 +85,7 @@ OptionBuilder& OptionBuilder::integer(std::string name, std::int64_t& member, Ra
     if (!value || !contains(range, static_cast<double>(*value))) reject(name, text, allowed);
     member = *value;
   };
+  o.put = [&member](double value) { member = std::llround(value); };
   table_.push_back(std::move(o));
   return *this;
 }

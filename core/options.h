@@ -20,6 +20,8 @@ struct Option {
   std::function<std::string()> get;
   /// Throws: ConfigError naming option, value and what is allowed.
   std::function<void(const std::string&)> set;
+  /// Numbers only: sets a value between two that `set` takes, rounded if it must be whole.
+  std::function<void(double)> put{};
 };
 
 using OptionTable = std::vector<Option>;

@@ -13,12 +13,16 @@ namespace muonlab {
 
 /// What a parameter is, said by the layer that makes it. Optimizers route by it.
 enum class ParamKind : std::uint8_t { matrix, expert, embedding, head, router, gain, bias };
+inline constexpr ParamKind kParamKinds[] = {
+    ParamKind::matrix, ParamKind::expert, ParamKind::embedding, ParamKind::head,
+    ParamKind::router, ParamKind::gain,   ParamKind::bias};
 const char* name_of(ParamKind kind);
 
 /// Rows [begin, end) of a weight that are a matrix of their own, with their role ("q", "k", "v").
 struct Block {
   std::int64_t begin = 0, end = 0;
   std::string role;
+  std::int64_t heads = 1;  ///< equal parts, one below the other, that attention uses separately
 };
 
 struct ParamInfo {

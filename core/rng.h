@@ -15,6 +15,8 @@ enum class RngPurpose : std::uint32_t {
   sample = 4,   ///< tokens drawn while sampling
   corpus = 5,   ///< the built-in corpus
   test = 6,     ///< test data
+  state = 7,    ///< an optimizer's state that starts random
+  labels = 8,   ///< labels drawn from a model's own distribution
 };
 
 /// One block of Philox 4x32 with 10 rounds: four random words from a counter and a key.

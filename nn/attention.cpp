@@ -6,9 +6,11 @@ CausalSelfAttention::CausalSelfAttention(const Init& init, const std::string& na
                                          const GptConfig& config)
     : shape{config.n_head, config.kv_heads(), config.head_size()}, dropout(config.dropout) {
   const std::int64_t q = shape.heads * shape.head_size, kv = shape.kv_heads * shape.head_size;
-  qkv = Linear(
-      init, name + ".qkv", config.n_embd, shape.packed(),
-      {.bias = config.bias, .blocks = {{0, q, "q"}, {q, q + kv, "k"}, {q + kv, q + 2 * kv, "v"}}});
+  qkv = Linear(init, name + ".qkv", config.n_embd, shape.packed(),
+               {.bias = config.bias,
+                .blocks = {{0, q, "q", shape.heads},
+                           {q, q + kv, "k", shape.kv_heads},
+                           {q + kv, q + 2 * kv, "v", shape.kv_heads}}});
   proj = Linear(init, name + ".proj", q, config.n_embd,
                 {.bias = config.bias, .std = residual_std(config)});
 }

@@ -25,6 +25,15 @@ double Schedule::factor(std::int64_t it) const {
   return rise;
 }
 
+double Ramp::at(std::int64_t it) const {
+  if (it >= over) return to;
+  return from + (to - from) * static_cast<double>(it) / static_cast<double>(over);
+}
+
+std::string Ramp::str() const {
+  return to_text(from) + "->" + to_text(to) + " over " + std::to_string(over);
+}
+
 OptionTable options(Schedule& schedule) {
   return OptionBuilder()
       .enumeration("schedule", schedule.kind, {"constant", "cosine", "linear", "wsd"},

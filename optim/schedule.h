@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/options.h"
 
@@ -27,6 +28,18 @@ struct Schedule {
 
   /// The factor of update `it`, which counts from 0. In [0, 1].
   double factor(std::int64_t it) const;
+};
+
+/// A number on its way from one value to another, straight over the first updates of a run; a pure
+/// function of the update's number too.
+struct Ramp {
+  double from = 0, to = 0;
+  std::int64_t over = 1;  ///< updates
+
+  /// The value of update `it`, which counts from 0.
+  double at(std::int64_t it) const;
+  /// "0.85->0.95 over 300"
+  std::string str() const;
 };
 
 /// The options "schedule", "warmup", "lr_min_factor", "cooldown" (the horizon is the run's length).

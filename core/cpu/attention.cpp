@@ -8,18 +8,24 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/dropout_mask.h"
 #include "core/cpu/gemm.h"
 #include "core/cpu/parallel.h"
+#include "core/cpu/small_product.h"
 #include "core/cpu/vector_math.h"
 
 namespace muonlab::cpu {
 namespace {
 
 constexpr std::int64_t kTile = 64;
+/// Rows of a tile that are worked on together, up to the last key that one of them sees: so half of
+/// a tile on the diagonal is left out, not only masked.
+constexpr std::int64_t kBand = 16;
 
 /// Where the rows of one head lie: position t is at data + t * stride, head_size values.
 template <class T>
@@ -42,6 +48,27 @@ Rows<T> rows_of(U& t, std::int64_t batch, std::int64_t offset, std::int64_t head
 std::int64_t visible(std::int64_t position, std::int64_t k0, std::int64_t columns) {
   return std::clamp<std::int64_t>(position + 1 - k0, 0, columns);
 }
+
+/// Such a number rounded up to whole vectors.
+template <class T>
+std::int64_t padded(std::int64_t keys) {
+  return (keys + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+}
+
+/// n elements at the border of a vector, undefined.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(std::int64_t n)
+      : data_(new (std::align_val_t(kVectorBytes)) T[static_cast<std::size_t>(n)]) {}
+  T* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { ::operator delete[](p, std::align_val_t(kVectorBytes)); }
+  };
+  std::unique_ptr<T[], Free> data_;
+};
 
 /// The dropout mask of one (batch, head), by rows.
 class HeadMask {
@@ -82,42 +109,55 @@ void attention_typed(const AttentionArgs& a) {
 
     const HeadMask dropout(a, b, h);
 
-    alignas(64) T s[kTile * kTile];
+    const Scratch<T> kt(d * kTile);
+    alignas(kVectorBytes) T s[kBand * kTile];
     T mask[kTile];
     T top[kTile], sum[kTile];  // running maximum and sum of each row
     std::fill(top, top + rows, -std::numeric_limits<T>::infinity());
     std::fill(sum, sum + rows, T(0));
     for (std::int64_t k0 = 0; k0 < last; k0 += kTile) {
       const std::int64_t columns = std::min(kTile, last - k0);
-      multiply(Product<T>{rows, columns, d, q.at(q0), q.stride, false, k.at(k0), k.stride, true, s,
-                          kTile, static_cast<T>(a.scale)});
-      for (std::int64_t i = 0; i < rows; ++i) {
-        T* row = s + i * kTile;
-        const std::int64_t seen = visible(past + q0 + i, k0, columns);
-        T row_top = top[i];
-#pragma omp simd reduction(max : row_top)
-        for (std::int64_t j = 0; j < seen; ++j) row_top = row[j] > row_top ? row[j] : row_top;
-        const T old = k0 == 0 ? T(0) : vexp(top[i] - row_top);
-        T row_sum = 0;
-#pragma omp simd reduction(+ : row_sum)
-        for (std::int64_t j = 0; j < seen; ++j) {
-          row[j] = vexp(row[j] - row_top);
-          row_sum += row[j];
+      if (rows > 1) transpose_small(columns, d, k.at(k0), k.stride, kTile, kt.data());
+      for (std::int64_t band = 0; band < rows; band += kBand) {
+        const std::int64_t height = std::min(kBand, rows - band);
+        const std::int64_t band_seen = visible(past + q0 + band + height - 1, k0, columns);
+        if (band_seen == 0) continue;
+        const std::int64_t width = padded<T>(band_seen);
+        if (rows > 1) {
+          multiply_small(SmallProduct<T>{height, width, d, q.at(q0 + band), q.stride, 1, kt.data(),
+                                         kTile, s, kTile, static_cast<T>(a.scale)});
+        } else {  // as in generation: each key is needed once
+          multiply(Product<T>{1, columns, d, q.at(q0), q.stride, false, k.at(k0), k.stride, true, s,
+                              kTile, static_cast<T>(a.scale)});
         }
-        if (a.dropout > 0) {
-          dropout.row(q0 + i, k0, seen, mask);
-          for (std::int64_t j = 0; j < seen; ++j) row[j] *= mask[j];
+        for (std::int64_t i = 0; i < height; ++i) {
+          T *row = s + i * kTile, &row_top = top[band + i], &row_sum = sum[band + i];
+          const std::int64_t seen = visible(past + q0 + band + i, k0, columns);
+          std::fill(row + seen, row + width, -std::numeric_limits<T>::infinity());
+          T new_top = row_top;
+#pragma omp simd reduction(max : new_top)
+          for (std::int64_t j = 0; j < width; ++j) new_top = row[j] > new_top ? row[j] : new_top;
+          const T old = k0 == 0 ? T(0) : vexp(row_top - new_top);
+          T tile_sum = 0;
+#pragma omp simd reduction(+ : tile_sum)
+          for (std::int64_t j = 0; j < width; ++j) {
+            row[j] = vexp(row[j] - new_top);
+            tile_sum += row[j];
+          }
+          if (a.dropout > 0) {
+            dropout.row(q0 + band + i, k0, seen, mask);
+            for (std::int64_t j = 0; j < seen; ++j) row[j] *= mask[j];
+          }
+          row_sum = row_sum * old + tile_sum;
+          row_top = new_top;
+          if (k0 > 0) {
+            T* out = y.at(q0 + band + i);
+            for (std::int64_t c = 0; c < d; ++c) out[c] *= old;
+          }
         }
-        std::fill(row + seen, row + columns, T(0));
-        sum[i] = sum[i] * old + row_sum;
-        top[i] = row_top;
-        if (k0 > 0) {
-          T* out = y.at(q0 + i);
-          for (std::int64_t c = 0; c < d; ++c) out[c] *= old;
-        }
+        multiply_small(SmallProduct<T>{height, d, band_seen, s, kTile, 1, v.at(k0), v.stride,
+                                       y.at(q0 + band), y.stride, T(1), k0 > 0});
       }
-      multiply(Product<T>{rows, d, columns, s, kTile, false, v.at(k0), v.stride, false, y.at(q0),
-                          y.stride, T(1), k0 == 0 ? T(0) : T(1)});
     }
     for (std::int64_t i = 0; i < rows; ++i) {
       T* out = y.at(q0 + i);
@@ -150,58 +190,76 @@ void attention_backward_typed(const AttentionBackwardArgs& args) {
     const auto v = rows_of<const T>(a.v, b, a.v_offset, g, d);
     const auto dk = rows_of<T>(dk_out, b, a.k_offset, g, d);
     const auto dv = rows_of<T>(dv_out, b, a.v_offset, g, d);
-    alignas(64) T p[kTile * kTile];
-    alignas(64) T ds[kTile * kTile];
+    const Scratch<T> kt(d * kTile), vt(d * kTile), delta(group * time);
+    alignas(kVectorBytes) T p[kTile * kTile];
+    alignas(kVectorBytes) T ds[kTile * kTile];
     T mask[kTile];
-    T delta[kTile];
     for (std::int64_t h = g * group; h < (g + 1) * group; ++h) {
-      const auto q = rows_of<const T>(a.q, b, a.q_offset, h, d);
       const auto y = rows_of<const T>(a.y, b, 0, h, d);
       const auto dy = rows_of<const T>(args.dy, b, 0, h, d);
-      const auto dq = rows_of<T>(dq_out, b, a.q_offset, h, d);
-      const T* lse = a.lse.data<T>() + (b * a.heads + h) * time;
-      const HeadMask dropout(a, b, h);
-      for (std::int64_t q0 = 0; q0 < time; q0 += kTile) {
-        const std::int64_t rows = std::min(kTile, time - q0), last = q0 + rows;
-        for (std::int64_t i = 0; i < rows; ++i) {
-          const T *out = y.at(q0 + i), *dout = dy.at(q0 + i);
-          T sum = 0;
+      for (std::int64_t t = 0; t < time; ++t) {
+        const T *out = y.at(t), *dout = dy.at(t);
+        T sum = 0;
 #pragma omp simd reduction(+ : sum)
-          for (std::int64_t c = 0; c < d; ++c) sum += out[c] * dout[c];
-          delta[i] = sum;
-        }
-        for (std::int64_t k0 = 0; k0 < last; k0 += kTile) {
-          const std::int64_t columns = std::min(kTile, last - k0);
-          // The first query tile that sees a key tile is the one at its own position.
-          const T key_beta = h == g * group && q0 == k0 ? T(0) : T(1);
-          multiply(Product<T>{rows, columns, d, q.at(q0), q.stride, false, k.at(k0), k.stride, true,
-                              p, kTile, scale});
-          multiply(Product<T>{rows, columns, d, dy.at(q0), dy.stride, false, v.at(k0), v.stride,
-                              true, ds, kTile});
-          for (std::int64_t i = 0; i < rows; ++i) {
-            T *prow = p + i * kTile, *dsrow = ds + i * kTile;
-            const std::int64_t seen = visible(q0 + i, k0, columns);
-            const T shift = lse[q0 + i], row_delta = delta[i], factor = scale;
-            if (a.dropout > 0) {
-              dropout.row(q0 + i, k0, seen, mask);
-              for (std::int64_t j = 0; j < seen; ++j) dsrow[j] *= mask[j];
-            }
+        for (std::int64_t c = 0; c < d; ++c) sum += out[c] * dout[c];
+        delta.data()[(h - g * group) * time + t] = sum;
+      }
+    }
+    for (std::int64_t k0 = 0; k0 < time; k0 += kTile) {
+      const std::int64_t columns = std::min(kTile, time - k0);
+      transpose_small(columns, d, k.at(k0), k.stride, kTile, kt.data());
+      transpose_small(columns, d, v.at(k0), v.stride, kTile, vt.data());
+      for (std::int64_t h = g * group; h < (g + 1) * group; ++h) {
+        const auto q = rows_of<const T>(a.q, b, a.q_offset, h, d);
+        const auto dy = rows_of<const T>(args.dy, b, 0, h, d);
+        const auto dq = rows_of<T>(dq_out, b, a.q_offset, h, d);
+        const T* lse = a.lse.data<T>() + (b * a.heads + h) * time;
+        const T* head_delta = delta.data() + (h - g * group) * time;
+        const HeadMask dropout(a, b, h);
+        for (std::int64_t q0 = k0; q0 < time; q0 += kTile) {
+          const std::int64_t rows = std::min(kTile, time - q0);
+          for (std::int64_t band = 0; band < rows; band += kBand) {
+            const std::int64_t height = std::min(kBand, rows - band);
+            const std::int64_t band_seen = visible(q0 + band + height - 1, k0, columns);
+            const std::int64_t width = padded<T>(band_seen);
+            T *band_p = p + band * kTile, *band_ds = ds + band * kTile;
+            multiply_small(SmallProduct<T>{height, width, d, q.at(q0 + band), q.stride, 1,
+                                           kt.data(), kTile, band_p, kTile, scale});
+            multiply_small(SmallProduct<T>{height, width, d, dy.at(q0 + band), dy.stride, 1,
+                                           vt.data(), kTile, band_ds, kTile});
+            for (std::int64_t i = 0; i < height; ++i) {
+              T *prow = band_p + i * kTile, *dsrow = band_ds + i * kTile;
+              const std::int64_t t = q0 + band + i, seen = visible(t, k0, columns);
+              const T shift = lse[t], row_delta = head_delta[t], factor = scale;
+              if (a.dropout > 0) {
+                dropout.row(t, k0, seen, mask);
+                for (std::int64_t j = 0; j < seen; ++j) dsrow[j] *= mask[j];
+              }
+              std::fill(prow + seen, prow + width, -std::numeric_limits<T>::infinity());
+              std::fill(dsrow + seen, dsrow + width, T(0));
 #pragma omp simd
-            for (std::int64_t j = 0; j < seen; ++j) {
-              prow[j] = vexp(prow[j] - shift);
-              dsrow[j] = factor * prow[j] * (dsrow[j] - row_delta);
+              for (std::int64_t j = 0; j < width; ++j) {
+                prow[j] = vexp(prow[j] - shift);
+                dsrow[j] = factor * prow[j] * (dsrow[j] - row_delta);
+              }
+              if (a.dropout > 0)
+                for (std::int64_t j = 0; j < seen; ++j) prow[j] *= mask[j];
             }
-            if (a.dropout > 0)
-              for (std::int64_t j = 0; j < seen; ++j) prow[j] *= mask[j];
-            std::fill(prow + seen, prow + columns, T(0));
-            std::fill(dsrow + seen, dsrow + columns, T(0));
+            multiply_small(SmallProduct<T>{height, d, band_seen, band_ds, kTile, 1, k.at(k0),
+                                           k.stride, dq.at(q0 + band), dq.stride, T(1), k0 > 0});
           }
-          multiply(Product<T>{columns, d, rows, p, kTile, true, dy.at(q0), dy.stride, false,
-                              dv.at(k0), dv.stride, T(1), key_beta});
-          multiply(Product<T>{columns, d, rows, ds, kTile, true, q.at(q0), q.stride, false,
-                              dk.at(k0), dk.stride, T(1), key_beta});
-          multiply(Product<T>{rows, d, columns, ds, kTile, false, k.at(k0), k.stride, false,
-                              dq.at(q0), dq.stride, T(1), k0 == 0 ? T(0) : T(1)});
+          // The first query that sees a key is the one at its own position.
+          const bool first = h == g * group && q0 == k0;
+          for (std::int64_t band = 0; band < columns; band += kBand) {
+            const std::int64_t height = std::min(kBand, columns - band);
+            const std::int64_t i = q0 == k0 ? band : 0;
+            multiply_small(SmallProduct<T>{height, d, rows - i, p + i * kTile + band, 1, kTile,
+                                           dy.at(q0 + i), dy.stride, dv.at(k0 + band), dv.stride,
+                                           T(1), !first});
+            multiply_small(SmallProduct<T>{height, d, rows - i, ds + i * kTile + band, 1, kTile,
+                                           q.at(q0 + i), q.stride, dk.at(k0 + band), dk.stride,
+                                           T(1), !first});
+          }
         }
       }
     }

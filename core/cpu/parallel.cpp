@@ -35,6 +35,12 @@ void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old)
   value.wait(old, std::memory_order_acquire);
 }
 
+/// A share's word has 2 x 20 bits for chunks and 24 for the number of the job, which only a thread
+/// that slept through 16 million jobs within one claim could mistake.
+constexpr int kChunkBits = 20;
+constexpr std::int64_t kMaxChunks = std::int64_t{1} << kChunkBits;
+constexpr std::uint32_t kJobs = std::uint32_t{1} << (64 - 2 * kChunkBits);
+
 thread_local bool inside = false;  // this thread is running a chunk
 
 class Team {
@@ -47,52 +53,83 @@ class Team {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return false;
     if (helpers != static_cast<int>(helpers_.size())) resize(helpers);
-    const auto chunks = static_cast<std::uint32_t>(chunk_count(n, grain));
+    const std::int64_t chunks = chunk_count(n, grain), shares = helpers + 1;
     n_.store(n, std::memory_order_relaxed);
     grain_.store(grain, std::memory_order_relaxed);
     body_.store(body, std::memory_order_relaxed);
     f_.store(f, std::memory_order_relaxed);
-    left_.store(chunks, std::memory_order_relaxed);
+    left_.store(static_cast<std::uint32_t>(chunks), std::memory_order_relaxed);
     const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
-    ticket_.store(std::uint64_t{job} << 32 | chunks, std::memory_order_release);
+    for (std::int64_t s = 0; s < shares; ++s)
+      shares_[static_cast<std::size_t>(s)].left.store(
+          Range{job, chunks * s / shares, chunks * (s + 1) / shares}.packed(),
+          std::memory_order_release);
     job_.store(job, std::memory_order_seq_cst);  // before the look for sleepers in notify
     job_.notify_all();
-    take_chunks();
+    take_chunks(job, 0);
     for (std::uint32_t left; (left = left_.load(std::memory_order_acquire)) != 0;)
       wait_for_change(left_, left);
     return true;
   }
 
  private:
-  /// Runs chunks of the current job until none is left. A chunk is claimed by counting the ticket
-  /// (job number, unclaimed chunks) down; a ticket at 0 claims nothing, and a job cannot end while
-  /// one of its chunks is unfinished, so what was read before a successful claim is that job's.
-  void take_chunks() {
+  /// Unclaimed chunks [begin, end) of a thread's share of a job, in one word.
+  struct Range {
+    std::uint32_t job;  // modulo kJobs
+    std::int64_t begin, end;
+
+    std::uint64_t packed() const {
+      return std::uint64_t{job} << 2 * kChunkBits |
+             static_cast<std::uint64_t>(begin) << kChunkBits | static_cast<std::uint64_t>(end);
+    }
+    static Range of(std::uint64_t packed) {
+      return {static_cast<std::uint32_t>(packed >> 2 * kChunkBits),
+              static_cast<std::int64_t>(packed >> kChunkBits & (kMaxChunks - 1)),
+              static_cast<std::int64_t>(packed & (kMaxChunks - 1))};
+    }
+  };
+  struct alignas(64) Share {
+    std::atomic<std::uint64_t> left{0};
+  };
+
+  /// Runs chunks of a job until none is left: those of thread `me`, from the front, then
+  /// the last ones of the others. In all jobs a thread has the same part, so that the rows of an
+  /// activation that it wrote are in its own cache when it reads them.
+  void take_chunks(std::uint32_t job, std::size_t me) {
     inside = true;
-    for (std::uint64_t ticket = ticket_.load(std::memory_order_acquire);;) {
+    for (std::size_t s = 0; s < shares_.size(); ++s)
+      take_share(job, (me + s) % shares_.size(), s == 0);
+    inside = false;
+  }
+
+  /// A chunk is claimed by exchanging a share's range; an empty one claims nothing, and a job
+  /// cannot end while one of its chunks is unfinished, so what was read before a successful claim
+  /// is that job's.
+  void take_share(std::uint32_t job, std::size_t share, bool own) {
+    std::atomic<std::uint64_t>& left = shares_[share].left;
+    for (std::uint64_t seen = left.load(std::memory_order_acquire);;) {
       const std::int64_t n = n_.load(std::memory_order_relaxed);
       const std::int64_t grain = grain_.load(std::memory_order_relaxed);
       const detail::Body body = body_.load(std::memory_order_relaxed);
       const void* f = f_.load(std::memory_order_relaxed);
-      const auto unclaimed = static_cast<std::uint32_t>(ticket);
-      if (unclaimed == 0) break;
-      if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
-                                         std::memory_order_acquire))
+      Range range = Range::of(seen);
+      if (range.begin == range.end || range.job != job % kJobs) return;
+      const std::int64_t chunk = own ? range.begin++ : --range.end;
+      if (!left.compare_exchange_weak(seen, range.packed(), std::memory_order_acq_rel,
+                                      std::memory_order_acquire))
         continue;
-      const std::int64_t chunk = chunk_count(n, grain) - unclaimed;
       body(f, chunk * grain, std::min(n, (chunk + 1) * grain));
       if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_all();
-      ticket = ticket_.load(std::memory_order_acquire);
+      seen = left.load(std::memory_order_acquire);
     }
-    inside = false;
   }
 
-  void help() {
+  void help(std::size_t me) {
     for (std::uint32_t seen = 0;;) {
       wait_for_change(job_, seen);
       seen = job_.load(std::memory_order_acquire);
       if (stopping_.load(std::memory_order_acquire)) return;
-      take_chunks();
+      take_chunks(seen, me);
     }
   }
 
@@ -103,15 +140,16 @@ class Team {
     for (std::thread& t : helpers_) t.join();
     helpers_.clear();
     stopping_.store(false, std::memory_order_release);
-    for (int i = 0; i < helpers; ++i) helpers_.emplace_back([this] { help(); });
+    shares_ = std::vector<Share>(static_cast<std::size_t>(helpers) + 1);
+    for (std::size_t i = 1; i < shares_.size(); ++i) helpers_.emplace_back([this, i] { help(i); });
   }
 
   std::mutex mutex_;
   std::vector<std::thread> helpers_;
+  std::vector<Share> shares_;  // of the caller, then of each helper
   std::atomic<bool> stopping_{false};
-  std::atomic<std::uint32_t> job_{0};     // number of the newest job; helpers sleep on it
-  std::atomic<std::uint64_t> ticket_{0};  // job number << 32 | chunks not yet claimed
-  std::atomic<std::uint32_t> left_{0};    // unfinished chunks; the caller sleeps on it
+  std::atomic<std::uint32_t> job_{0};   // number of the newest job; helpers sleep on it
+  std::atomic<std::uint32_t> left_{0};  // unfinished chunks; the caller sleeps on it
   std::atomic<std::int64_t> n_{0}, grain_{1};
   std::atomic<detail::Body> body_{nullptr};
   std::atomic<const void*> f_{nullptr};
@@ -134,7 +172,7 @@ namespace detail {
 void run_chunks(std::int64_t n, std::int64_t grain, Body body, const void* f) {
   static Team team;
   const std::int64_t chunks = chunk_count(n, grain);
-  if (chunks > 1 && chunks <= UINT32_MAX && threads() > 1 && !inside &&
+  if (chunks > 1 && chunks < kMaxChunks && threads() > 1 && !inside &&
       team.run(threads() - 1, n, grain, body, f))
     return;
   for (std::int64_t c = 0; c < chunks; ++c) body(f, c * grain, std::min(n, (c + 1) * grain));

@@ -3,61 +3,133 @@
 //   M = mu M + (1 - mu) G
 //   U = (1 - mu) G + mu M (Nesterov), or M
 //   u = s(rows, cols) O,  O = orthogonalise(U) by Newton-Schulz
+
+#include <utility>
+
 #include "optim/rule.h"
 #include "optim/steps/matrix_view.h"
 #include "optim/steps/moments.h"
-#include "optim/steps/newton_schulz.h"
+#include "optim/steps/orthogonalize.h"
 #include "optim/steps/shape_scale.h"
 
 namespace muonlab {
 namespace {
 
+struct Settings {
+  MomentumForm form = MomentumForm::lerp;
+  double momentum = 0.95;
+  bool nesterov = true;
+  Orthogonalization orth{};
+  ShapeScale scale = ShapeScale::rms;
+  double kappa = 0.2;
+};
+
+struct MuonPreset {
+  const char* name;
+  Settings settings;
+};
+
+const std::vector<MuonPreset>& muon_presets() {
+  const Orthogonalization added{.eps_form = EpsForm::add};
+  static const std::vector<MuonPreset> all{
+      {"muonlab", {}},
+      // KellerJordan/Muon, muon.py
+      {"keller", {.orth = added, .scale = ShapeScale::spectral}},
+      // MoonshotAI/Moonlight, examples/toy_train.py
+      {"moonlight", {.form = MomentumForm::sum, .orth = added}},
+      // torch.optim.Muon, adjust_lr_fn "original"
+      {"torch", {.scale = ShapeScale::spectral}},
+      // optax.contrib.muon
+      {"optax",
+       {.form = MomentumForm::mean_corrected,
+        .orth = {.eps = 1e-8, .eps_form = EpsForm::add},
+        .scale = ShapeScale::spectral}},
+      // keras.optimizers.Muon
+      {"keras", {.form = MomentumForm::sum, .orth = added}},
+      // microsoft/dion, muon.py with the Polar Express list of dion/polar_express.py
+      {"dion",
+       {.form = MomentumForm::sum,
+        .nesterov = false,
+        .orth = {.coefficients = "8.156554524902461 -22.48329292557795 15.878769915207462; "
+                                 "4.042929935166739 -2.808917465908714 0.5000178451051316; "
+                                 "3.8916678022926607 -2.772484153217685 0.5060648178503393; "
+                                 "3.285753657755655 -2.3681294933425376 0.46449024233003106; "
+                                 "2.3465413258596377 -1.7097828382687081 0.42323551169305323",
+                 .eps = 1e-6,
+                 .eps_form = EpsForm::add,
+                 .safety = 1.02},
+        .scale = ShapeScale::spectral_full}},
+      // HomebrewML/HeavyBall
+      {"heavyball",
+       {.momentum = 0.9, .orth = {.coefficients = "you5"}, .scale = ShapeScale::spectral}},
+      // DeepSeek-V4
+      {"v4", {.form = MomentumForm::sum, .orth = {.coefficients = "v4"}, .kappa = 0.18}},
+  };
+  return all;
+}
+
 class Muon final : public MatrixRule {
  public:
   OptionTable options() override {
-    return OptionBuilder()
-        .number("muon.momentum", momentum_, {.min = 0, .max = 1, .open_max = true},
-                "factor of the running mean of the gradient")
-        .boolean("muon.nesterov", nesterov_, "look ahead along the momentum")
-        .integer("muon.ns_steps", ns_steps_, {.min = 1, .max = 100}, "Newton-Schulz iterations")
-        .number("muon.eps", eps_, {.min = 0, .max = 1, .open_min = true},
-                "smallest Frobenius norm that a matrix is divided by")
-        .enumeration("muon.scale", scale_, {"rms", "spectral"},
-                     "length of the update: rms kappa sqrt(max(r, c)), spectral sqrt(max(1, r/c))")
-        .number("muon.kappa", kappa_, {.min = 0, .max = 10, .open_min = true},
-                "scale rms: root mean square of an element of the update before the rate")
-        .table();
+    OptionTable table =
+        OptionBuilder()
+            .choice("muon.preset", preset_, preset_names(),
+                    "whose Muon: values for the other options of muon, where these are not given")
+            .enumeration("muon.form", s_.form, {"lerp", "sum", "mean_corrected"},
+                         "running mean, running sum, or bias-corrected mean of the gradient")
+            .number("muon.momentum", s_.momentum, {.min = 0, .max = 1, .open_max = true},
+                    "factor of the running mean of the gradient")
+            .boolean("muon.nesterov", s_.nesterov, "look ahead along the momentum")
+            .enumeration("muon.split", split_, {"none", "qkv", "head"},
+                         "what of packed q, k, v is a matrix of its own")
+            .enumeration("muon.scale", s_.scale,
+                         {"rms", "spectral", "spectral_full", "sqrtmax", "none"},
+                         "length of the update: rms kappa sqrt(max(r, c)), spectral sqrt(max(1, "
+                         "r/c)), spectral_full sqrt(r/c), sqrtmax sqrt(max(r, c)), none 1")
+            .number("muon.kappa", s_.kappa, {.min = 0, .max = 10, .open_min = true},
+                    "scale rms: root mean square of an element of the update before the rate")
+            .table();
+    Option& preset = table.front();
+    preset.set = [this, set = preset.set](const std::string& name) {
+      set(name);
+      for (const MuonPreset& p : muon_presets())
+        if (name == p.name) s_ = p.settings;
+    };
+    for (Option& option : muonlab::options(s_.orth, "muon")) table.push_back(std::move(option));
+    return table;
   }
   std::vector<StateSpec> state(const ParamInfo&) const override { return {{"momentum"}}; }
   bool takes(ParamKind kind) const override {
     return kind == ParamKind::matrix || kind == ParamKind::expert;
   }
-  std::string seen_as(const ParamInfo& info) const override { return MatrixView(info).str(); }
+  std::string seen_as(const ParamInfo& info) const override {
+    return MatrixView(info, split_).str();
+  }
 
-  void direction(const StepInfo&, std::span<Slot> slots) const override {
+  void direction(const StepInfo& step, std::span<Slot> slots) const override {
     for_elements(slots, [&](Lanes& p) {
-      Lane& m = p.state[0];
-      m = ema(m, p.g, momentum_);
-      return nesterov_ ? nesterov(m, p.g, momentum_) : m;
+      return momentum(s_.form, p.state[0], p.g, s_.momentum, s_.nesterov, step.t);
     });
     std::vector<Tensor> matrices;
     std::vector<double> scales;
     for (const Slot& s : slots)
-      for (Tensor& block : MatrixView(*s.info).split(s.u)) {
-        scales.push_back(shape_scale(scale_, block.shape(), kappa_));
-        matrices.push_back(std::move(block));
+      for (Tensor& matrix : MatrixView(*s.info, split_).split(s.u)) {
+        scales.push_back(shape_scale(s_.scale, matrix.shape(), s_.kappa));
+        matrices.push_back(std::move(matrix));
       }
-    const std::vector<Quintic> steps(static_cast<std::size_t>(ns_steps_), kJordan);
-    newton_schulz(matrices, steps, eps_, scales);
+    orthogonalize(matrices, s_.orth, scales);
   }
 
  private:
-  double momentum_ = 0.95;
-  bool nesterov_ = true;
-  std::int64_t ns_steps_ = 5;
-  double eps_ = 1e-7;
-  ShapeScale scale_ = ShapeScale::rms;
-  double kappa_ = 0.2;
+  static std::vector<std::string> preset_names() {
+    std::vector<std::string> names;
+    for (const MuonPreset& p : muon_presets()) names.emplace_back(p.name);
+    return names;
+  }
+
+  std::string preset_ = "muonlab";
+  Settings s_;
+  Split split_ = Split::qkv;
 };
 
 }  // namespace

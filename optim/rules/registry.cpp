@@ -11,8 +11,11 @@ namespace muonlab {
 
 // One line per rule, sorted: optim/rules/<name>.cpp defines make_<name>().
 #define MUONLAB_RULES(RULE) \
+  RULE(adamuon)             \
   RULE(adamw)               \
+  RULE(filtered_adam)       \
   RULE(muon)                \
+  RULE(normuon)             \
   RULE(sgd)
 
 #define DECLARE(name) std::unique_ptr<Rule> make_##name();

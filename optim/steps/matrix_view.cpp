@@ -9,7 +9,7 @@
 
 namespace muonlab {
 
-MatrixView::MatrixView(const ParamInfo& info) {
+MatrixView::MatrixView(const ParamInfo& info, Split split) {
   const Shape& shape = info.shape;
   if (shape.rank() != 2 && shape.rank() != 3)
     throw ConfigError(fmt::format(
@@ -26,12 +26,15 @@ MatrixView::MatrixView(const ParamInfo& info) {
           fmt::format("parameter '{}': block '{}' has rows [{}, {}); expected it to begin at {} "
                       "and to end within {} rows",
                       info.name, b.role, b.begin, b.end, covered, rows));
-    one.push_back(b.end - b.begin);
+    const std::int64_t height = b.end - b.begin, heads = split == Split::head ? b.heads : 1;
+    if (heads < 1 || height % heads != 0)
+      throw ConfigError(fmt::format("parameter '{}': block '{}' of {} rows cannot be {} heads",
+                                    info.name, b.role, height, heads));
+    one.insert(one.end(), static_cast<std::size_t>(heads), height / heads);
     covered = b.end;
   }
-  if (info.blocks.empty())
-    one.push_back(rows);
-  else if (covered != rows)
+  if (info.blocks.empty() || split == Split::none) one = {rows};
+  if (!info.blocks.empty() && covered != rows)
     throw ConfigError(
         fmt::format("parameter '{}': its blocks end at row {} of {}", info.name, covered, rows));
   for (std::int64_t i = 0; i < stack; ++i) heights_.insert(heights_.end(), one.begin(), one.end());
@@ -47,6 +50,12 @@ std::vector<Tensor> MatrixView::split(const Tensor& whole) const {
     begin += height;
   }
   return matrices;
+}
+
+std::vector<Shape> MatrixView::shapes() const {
+  std::vector<Shape> list;
+  for (const std::int64_t height : heights_) list.push_back({height, cols_});
+  return list;
 }
 
 std::string MatrixView::str() const {

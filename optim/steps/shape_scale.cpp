@@ -12,6 +12,12 @@ double shape_scale(ShapeScale scale, const Shape& matrix, double kappa) {
       return kappa * std::sqrt(std::max(rows, cols));
     case ShapeScale::spectral:
       return std::sqrt(std::max(1.0, rows / cols));
+    case ShapeScale::spectral_full:
+      return std::sqrt(rows / cols);
+    case ShapeScale::sqrtmax:
+      return std::sqrt(std::max(rows, cols));
+    case ShapeScale::none:
+      return 1;
   }
   return 1;
 }

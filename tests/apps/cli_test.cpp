@@ -25,6 +25,8 @@ TEST_CASE("help, version, and what is wrong with a command line") {
   check_error(run({"train", "--n_layr", "3"}), 2, {"--n_layr", "did you mean --n_layer?"});
   check_error(run({"train", "--muon.momentun=0.9"}), 2,
               {"--muon.momentun", "did you mean --muon.momentum?"});
+  check_error(run({"train", "--adamw.momentum", "0.9"}), 2,
+              {"--adamw.momentum; those of adamw are beta1, beta2"});
   check_error(run({"train", "--preset", "tinny"}), 2, {"'tinny'", "did you mean 'tiny'?"});
   check_error(run({"train", "--optimizer", "moun"}), 2, {"'moun'", "did you mean 'muon'?"});
   check_error(run({"train", "--frobnicate"}), 2,
@@ -180,9 +182,9 @@ TEST_CASE("a saved configuration reproduces its run, whatever the names and valu
 
 TEST_CASE("a flag that changes nothing is pointed out") {
   const TempFolder folder;
-  const Outcome outcome = run(train(folder / "run", 2, {"--muon.momentum", "0.9"}));
+  const Outcome outcome = run(train(folder / "run", 2, {"--cooldown", "0.9"}));
   CHECK(outcome.code == 0);
-  CHECK(contains(outcome.err, "--muon.momentum changes nothing"));
+  CHECK(contains(outcome.err, "--cooldown changes nothing: only the wsd schedule"));
   CHECK(run(train(folder / "muon", 2, {"--optimizer", "muon", "--muon.momentum", "0.9"}))
             .err.empty());
 }
@@ -290,4 +292,23 @@ TEST_CASE("info describes the machine, a run, and a checkpoint") {
     check_error(run({command, run_folder + "/config.toml"}), 1, {"config.toml is no checkpoint"});
   check_error(run({"train", "--resume", run_folder + "/config.toml"}), 1,
               {"config.toml is no checkpoint"});
+}
+
+TEST_CASE("a preset of a rule stands before its options, wherever it is given") {
+  const TempFolder folder;
+  const auto trained = [&](const std::string& name, const Arguments& more) {
+    run_well(train(folder / name, 1, Arguments{"--optimizer", "muon"} + more));
+    return slurp((folder / name) + "/config.toml");
+  };
+  const std::string config = trained("a", {"--muon.momentum", "0.5", "--muon.preset", "heavyball"});
+  CHECK(contains(config, "muon.momentum = 0.5\n"));
+  CHECK(contains(config, "muon.coefficients = \"you5\"\n"));
+  CHECK(config == trained("b", {"--muon.preset", "heavyball", "--muon.momentum", "0.5"}));
+  check_error(
+      run(train(folder / "c", 1,
+                {"--optimizer", "muon", "--muon.preset", "keller", "--muon.preset", "torch"})),
+      2, {"--muon.preset is given twice, as 'keller' and as 'torch'"});
+  check_error(run({"train", "--preset", "tiny", "--preset", "gpt2-124m", "--out", folder / "c"}), 2,
+              {"--preset is given twice"});
+  CHECK(!fs::exists(folder / "c"));
 }

@@ -137,8 +137,10 @@ TEST_CASE("every configuration that is saved is read the same by CLI11") {
     config.optimizer.lr = 1.25e-7;
     config.optimizer.optimizer = "muon";
     for (const OptionGroup& group : config.groups())
-      for (const Option& option : group.options)
+      for (const Option& option : group.options) {
         if (option.name == "muon.nesterov") option.set("false");
+        if (option.name == "muon.momentum") option.set("0.85->0.95 over 300");
+      }
     const std::string text = config.text();
     INFO(text);
     // All of it, defaults included.

@@ -356,3 +356,49 @@ TEST_CASE(
   run_well(
       {"sample", outcome.err.substr(begin, outcome.err.find(' ', begin) - begin), "--tokens", "5"});
 }
+
+TEST_CASE("a run goes on with another optimizer only from its weights, and by request") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  run_well(train(run_folder, 6));
+  const std::string before = weights_of(run_folder), config = slurp(run_folder + "/config.toml");
+  const Arguments resume{"train", "--resume", run_folder, "--steps", "8", "--horizon", "6"};
+  const auto refused = [&](const Arguments& more, const Arguments& parts) {
+    check_error(run(resume + more), 2, parts);
+    CHECK(weights_of(run_folder) == before);
+    CHECK(slurp(run_folder + "/config.toml") == config);
+  };
+  refused({"--optimizer", "muon"},
+          {"optimizer is 'adamw' in the run and 'muon' here", "--reset_optimizer"});
+  refused({"--route", "kind=embedding: sgd"}, {"route is ''", "--reset_optimizer"});
+  refused({"--reset_optimizer", "--n_layer", "3"}, {"n_layer is '2' in the run and '3' here"});
+  check_error(run({"train", "--reset_optimizer", "--out", folder / "new"}), 2, {"--resume"});
+
+  run_well(resume +
+           Arguments{"--optimizer", "muon", "--reset_optimizer", "--route", "kind=embedding: sgd"});
+  CHECK(weights_of(run_folder) != before);
+  CHECK(contains(slurp(run_folder + "/routes.txt"), "--route kind=embedding"));
+  CHECK(contains(run_well({"info", run_folder}), "momentum"));
+  // It goes on from there without ado, as if it had not been stopped.
+  const std::string copy = folder / "copy";
+  fs::copy(run_folder, copy, fs::copy_options::recursive);
+  for (const char* steps : {"10", "12"})
+    run_well({"train", "--resume", run_folder, "--steps", steps});
+  run_well({"train", "--resume", copy, "--steps", "12"});
+  CHECK(weights_of(run_folder) == weights_of(copy));
+}
+
+TEST_CASE("state of another rule in a checkpoint is listed, and nothing is lost") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run", config = run_folder + "/config.toml";
+  run_well(train(run_folder, 4));
+  std::string text = slurp(config);
+  text.replace(text.find("optimizer = \"adamw\""), 19, "optimizer = \"sgd\"");
+  spill(config, text);
+  const Arguments resume{"train", "--resume", run_folder, "--steps", "6"};
+  check_error(run(resume), 2,
+              {"it has no opt/blocks.0.attn.proj.weight/momentum (16, 16)", "and", "more",
+               "it has blocks.0.attn.proj.weight/m (16, 16)", "--reset_optimizer"});
+  CHECK(fs::exists(checkpoint(run_folder, 4)));
+  run_well(resume + Arguments{"--reset_optimizer"});
+}

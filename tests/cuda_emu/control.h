@@ -85,6 +85,7 @@ std::vector<LineProfile> take_profile();
 /// Counters since the start of the program.
 struct Stats {
   std::uint64_t launches = 0, blocks = 0, threads = 0, switches = 0, accesses = 0;
+  std::uint64_t fibers = 0;  ///< stacks that exist
 };
 const Stats& stats();
 

@@ -88,6 +88,25 @@ __global__ void vector_loads(float4* out, const float4* in) {
   out[threadIdx.x] = in[threadIdx.x];  // the vector load
 }
 
+__global__ void triple_loads(float3* out, const float3* in) {
+  const float3 v = in[threadIdx.x];  // the triple load
+  out[threadIdx.x] = v;
+}
+
+__global__ void read_junk(float* out) {
+  SELFTEST_SHARED(float, t, [2]);
+  t[blockIdx.x + 1] = 1;  // a compiler that sees no write leaves the variable out
+  out[0] = t[gridDim.x - 1];
+  out[1] = *dynamic_smem<float>();
+}
+
+__global__ void get_stuck(float* out) {
+  if (threadIdx.x < 16)
+    out[threadIdx.x] = __shfl_xor_sync(kFullWarp, 1.0f, 1);
+  else
+    __syncthreads();
+}
+
 __global__ void shared_loads(float* out, int stride) {
   SELFTEST_SHARED(float, t, [32 * 32]);
   const int i = int(threadIdx.x);

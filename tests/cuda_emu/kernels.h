@@ -35,6 +35,12 @@ __global__ void atomics(int* counters, unsigned long long* wide);
 /// Loads with a distance between lanes, of the type's size or more.
 __global__ void strided_loads(float* out, const float* in, int stride);
 __global__ void vector_loads(float4* out, const float4* in);
+/// Loads of 12 bytes that are aligned to 4.
+__global__ void triple_loads(float3* out, const float3* in);
+/// out[0] and out[1] = what is in static and dynamic shared memory at the start of a block.
+__global__ void read_junk(float* out);
+/// Nobody gets out of it.
+__global__ void get_stuck(float* out);
 /// Shared loads whose lanes are `stride` words apart.
 __global__ void shared_loads(float* out, int stride);
 

@@ -76,7 +76,8 @@ __global__ void warp_reader_left(float* out, const float* in) {
   if (i == 0) t = in[0];
   __syncthreads();
   out[i] = t;
-  if (i == 31) t = 2;  // bug: warp_reader_left
+  // In ascending order lane 31 goes on first after the barrier, and lane 30 is the last to read.
+  if (i == 30) t = 2;  // bug: warp_reader_left
 }
 
 __global__ void counter_not_ready(float* out) {
@@ -296,6 +297,10 @@ __global__ void null_pointer(float* out, const float* null) {
   out[threadIdx.x] = null[threadIdx.x];  // bug: null_pointer
 }
 
+__global__ void write_to_constant(float* out, float* constant) {
+  constant[threadIdx.x] = out[threadIdx.x];  // bug: write_to_constant
+}
+
 __global__ void foreign_local(float* out) {
   SELFTEST_SHARED(const float*, address, [64]);
   const unsigned i = threadIdx.x;
@@ -366,6 +371,16 @@ __global__ void clean_warp(float* out) {
   out[i] = t[i ^ 3];
 }
 
+// What lanes 16 to 23 read, they know of through lanes 8 to 15.
+__global__ void clean_handed_on(float* out) {
+  SELFTEST_SHARED(float, t, [64]);
+  const unsigned i = threadIdx.x, lane = i % 32;
+  t[i] = float(i + 1);
+  if (lane < 16) __syncwarp(0x0000ffffu);
+  if (lane >= 8 && lane < 24) __syncwarp(0x00ffff00u);
+  if (lane >= 16 && lane < 24) out[i] = t[i - 16];
+}
+
 // Two halves that know each other only after the last line but one.
 __global__ void clean_half_warps(float* out) {
   SELFTEST_SHARED(float, t, [64]);
@@ -430,7 +445,7 @@ __global__ void clean_transpose(float* out, const float* in) {  // block (16, 4)
 }
 
 __global__ void clean_vectors(float* out, const float* in) {
-  constexpr float kTable[4] = {1, 2, 3, 4};
+  static constexpr float kTable[4] = {1, 2, 3, 4};
   const unsigned i = threadIdx.x;
   float4 v = reinterpret_cast<const float4*>(in)[i % 16];
   v.x += kTable[i % 4];
@@ -492,6 +507,7 @@ using namespace kern;
 namespace {
 
 float g_host[64];
+const float kConstants[64] = {1};
 
 void run_use_after_free(const Buffers& b) {
   float* freed = device_memory<float>(64);
@@ -620,6 +636,7 @@ std::vector<PlantedBug> planted_bugs() {
       KERNEL_BUG(misaligned_atomic, misaligned, 1, 1, 0),
       KERNEL_BUG(host_pointer, host_pointer, 1, 64, 0, g_host),
       KERNEL_BUG(null_pointer, host_pointer, 1, 64, 0, nullptr),
+      KERNEL_BUG(write_to_constant, host_pointer, 1, 64, 0, const_cast<float*>(kConstants)),
       KERNEL_BUG(foreign_local, foreign_local, 1, 64, 0),
       KERNEL_BUG(shift_too_far, undefined, 1, 64, 0, 40),
       KERNEL_BUG(sum_too_large, undefined, 1, 64, 0, 0x7ffffff0),
@@ -656,6 +673,7 @@ std::vector<CleanKernel> clean_kernels() {
       CLEAN(clean_fill, 1, 64, 0, 64, 1.0f),
       CLEAN(clean_double_buffer, 1, 64, 0, 64, 6.0f, b.in),
       CLEAN(clean_warp, 1, 64, 0, 64, float(i ^ 2)),
+      CLEAN(clean_handed_on, 1, 64, 0, 64, i % 32 >= 16 && i % 32 < 24 ? float(i - 15) : 0.0f),
       CLEAN(clean_half_warps, 1, 64, 0, 64, float(i ^ 21)),
       // lanes below 20 add 3, the others subtract their neighbour's, the last one its own; then 32
       // lanes and 32 odd threads

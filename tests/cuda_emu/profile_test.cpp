@@ -72,6 +72,18 @@ TEST_CASE("a load of 16 bytes is one request") {
   CHECK(line.ideal_per_request() == 16);
 }
 
+TEST_CASE("a load that is aligned to 4 bytes is made of words") {
+  const Profiled e(simt::Order::forward);
+  const DeviceArray<float> in(96), out(96);
+  launch(kern::triple_loads, 1, 32, 0, nullptr, reinterpret_cast<float3*>(out.get()),
+         reinterpret_cast<const float3*>(in.get()));
+  const auto line = profile_of("// the triple load", false);
+  CHECK(line.requests == 3);
+  CHECK(line.size == 4);
+  CHECK(line.per_request() == 12);  // every third word of 12 sectors
+  CHECK(line.ideal_per_request() == 4);
+}
+
 // Lanes that are `stride` words apart meet in a bank gcd(stride, 32) at a time; one word is given
 // to all lanes that want it.
 TEST_CASE("wavefronts of shared loads") {

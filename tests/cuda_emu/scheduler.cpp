@@ -193,6 +193,7 @@ void Scheduler::run_threads_on(Fiber& fiber) {
 Fiber* Scheduler::idle_fiber() {
   if (idle_.empty()) {
     fibers_.push_back(std::make_unique<Fiber>(fiber_main));
+    ++counters.fibers;
     return fibers_.back().get();
   }
   Fiber* fiber = idle_.back();

@@ -1,6 +1,7 @@
 #include "tests/cuda_emu/scheduler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <stdexcept>
 
@@ -236,6 +237,28 @@ TEST_CASE("a block of 1024 threads, and counters") {
   CHECK(after.blocks - before.blocks == 1);
   CHECK(after.threads - before.threads == 1024);
   CHECK(after.accesses - before.accesses == 1024);  // one store each
+}
+
+TEST_CASE("the stacks of a block that got stuck are used again") {
+  const Emulation e;
+  const DeviceArray<float> out(64);
+  const auto fibers_after_one = [&] {
+    launch(kern::get_stuck, 1, 64, 0, nullptr, out.get());
+    CHECK(reports_text().find("deadlock") == 0);
+    return simt::stats().fibers;
+  };
+  const auto first = fibers_after_one();
+  CHECK(first >= 64);
+  CHECK(fibers_after_one() == first);
+}
+
+TEST_CASE("shared memory is full of junk when a block begins") {
+  const Emulation e;
+  const DeviceArray<float> out(2);
+  launch(kern::read_junk, 1, 1, 4, nullptr, out.get());
+  CHECK(reports_text().find("uninitialised") == 0);
+  CHECK(std::isnan(out.values()[0]));
+  CHECK(std::isnan(out.values()[1]));
 }
 
 // ---- Kernels that are not C++

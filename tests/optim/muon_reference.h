@@ -6,7 +6,7 @@
 #include <cmath>
 #include <functional>
 
-#include "optim/steps/newton_schulz.h"
+#include "optim/steps/orthogonalize.h"
 #include "tests/optim/optim_cases.h"
 
 // Muon in f64 by eigenvalues, without any Newton-Schulz product: the oracle.
@@ -48,19 +48,20 @@ inline Eigen::VectorXd singular_values(const Matrix& x) {
       .cwiseSqrt();
 }
 
-/// phi(... phi(s)) / s for `steps` times kJordan.
-inline double jordan_over_s(double s, int steps) {
+/// phi_n(... phi_1(s)) / s
+inline double composed_over_s(double s, const std::vector<Quintic>& steps) {
   double factor = 1;
-  for (int i = 0; i < steps; ++i) {
+  for (const Quintic& q : steps) {
     const double x2 = s * factor * s * factor;
-    factor *= kJordan.a + x2 * (kJordan.b + x2 * kJordan.c);
+    factor *= q.a + x2 * (q.b + x2 * q.c);
   }
   return factor;
 }
 
 /// Newton-Schulz with a given divisor: max(||G||, eps) here, ||G|| + eps in Jordan's own code.
-inline Matrix reference_orth(const Matrix& g, double divisor, int steps = 5) {
-  return on_singular_values(g / divisor, [&](double s) { return jordan_over_s(s, steps); });
+inline Matrix reference_orth(const Matrix& g, double divisor,
+                             const std::vector<Quintic>& steps = coefficients("jordan")) {
+  return on_singular_values(g / divisor, [&](double s) { return composed_over_s(s, steps); });
 }
 
 struct ReferenceMuon {

@@ -1,9 +1,12 @@
 #include "core/cpu/parallel.h"
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -90,6 +93,60 @@ TEST_CASE("short jobs in close succession run every chunk once", "[parallel]") {
     wrong += got != want;
   }
   CHECK(wrong == 0);
+  cpu::set_threads(before);
+}
+
+namespace {
+
+/// Whether `done` holds within half a minute.
+template <class F>
+bool wait_for(const F& done) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > limit) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("a thread has the same part of every job", "[parallel]") {
+  const int before = cpu::threads();
+  cpu::set_threads(2);
+  const auto caller = std::this_thread::get_id();
+  int wrong = 0, met = 0;
+  for (int job = 0; job < 100; ++job) {
+    // Chunks 0 and 2, then 1 and 3, wait for each other.
+    std::array<std::atomic<bool>, 4> begun{};
+    std::atomic<int> meetings{0}, strangers{0};
+    parallel_for(4, 1, [&](std::int64_t chunk, std::int64_t) {
+      const auto i = static_cast<std::size_t>(chunk);
+      begun[i] = true;
+      meetings += wait_for([&] { return begun[(i + 2) % 4].load(); });
+      strangers += (std::this_thread::get_id() == caller) != (chunk < 2);
+    });
+    wrong += strangers;
+    met += meetings;
+    if (meetings != 4) break;
+  }
+  CHECK(wrong == 0);
+  CHECK(met == 400);
+  cpu::set_threads(before);
+}
+
+TEST_CASE("what a slow thread has left of its part is done by the others", "[parallel]") {
+  const int before = cpu::threads();
+  cpu::set_threads(3);
+  std::atomic<int> others{0};
+  bool all = false;
+  parallel_for(60, 1, [&](std::int64_t chunk, std::int64_t) {
+    if (chunk == 0)
+      all = wait_for([&] { return others == 59; });
+    else
+      ++others;
+  });
+  CHECK(all);
   cpu::set_threads(before);
 }
 
