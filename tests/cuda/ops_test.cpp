@@ -23,6 +23,7 @@ TEST_CASE("primitives on the GPU are about as near to f64 as those on the CPU", 
     const OpError gpu = op_error(op, kGpu, DType::f32), cpu = op_error(op, Device{}, DType::f32);
     CHECK(gpu.output <= most(cpu.output));
     CHECK(gpu.gradients <= most(cpu.gradients));
+    CHECK(gpu.parameters <= most(cpu.parameters));
   }
 }
 
