@@ -36,6 +36,7 @@ void check_errors(std::string_view primitive) {
     const OpError gpu = op_error(op, kGpu, DType::f32), cpu = op_error(op, Device{}, DType::f32);
     CHECK(gpu.output <= most(cpu.output));
     CHECK(gpu.gradients <= most(cpu.gradients));
+    CHECK(gpu.parameters <= most(cpu.parameters));
   });
 }
 
