@@ -23,10 +23,10 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
   for (int j = lane; j < 4 * kWarp; j += kWarp) {
     if (first + j >= n) break;
-    const float kept = mask.keep * static_cast<float>(x[first + j]);
-    float value = own[j / 4].v[j % 4] < mask.limit ? 0.0f : kept;
-    if (beta != 0) value += beta * static_cast<float>(y[first + j]);
-    y[first + j] = static_cast<T>(value);
+    const float kept =
+        own[j / 4].v[j % 4] < mask.limit ? 0.0f : mask.keep * static_cast<float>(x[first + j]);
+    y[first + j] =
+        static_cast<T>(beta == 0 ? kept : kept + beta * static_cast<float>(y[first + j]));
   }
 }
 
