@@ -319,6 +319,7 @@ void fill_with_junk(void* data, std::size_t size) { std::memset(data, 0xff, size
 }  // namespace
 
 void on_access(Access access, const void* address, unsigned size, const void* code) {
+  if (LookAway::depth > 0) return;
   const Touch touch{access, address, size, code};
   if (now.thread < 0) return touch_by_host(touch);
   if (on_own_stack(address)) return;

@@ -39,9 +39,20 @@ bool is_new_report(Fault fault, const Place& at, const Place& against);
 void add_report(Fault fault, const Place& at, const Place& against, const std::string& text);
 /// How many reports were made since the start of the program.
 std::uint64_t reports_made();
+/// While one of these lives the checker looks away. The linker may have taken a function of the
+/// standard library, such as one of std::string, from the instrumented host code of a .cu file.
+class LookAway {
+ public:
+  LookAway() { ++depth; }
+  ~LookAway() { --depth; }
+  LookAway(const LookAway&) = delete;
+  LookAway& operator=(const LookAway&) = delete;
+  static inline int depth = 0;
+};
 /// Makes a report unless it is known already. `text` returns the sentence, without the places.
 template <class Text>
 void report(Fault fault, const Place& at, Text text, const Place& against = {}) {
+  const LookAway away;
   if (is_new_report(fault, at, against)) add_report(fault, at, against, text());
 }
 

@@ -13,9 +13,11 @@ using namespace muonlab;
 using namespace muonlab::test;
 
 // What a person reads when a call of CUDA or cuBLAS fails. The emulator reports each of these as
-// well; those reports are taken back here.
+// well; g_reports has what it said.
 
 namespace {
+
+std::vector<simt::Report> g_reports;
 
 template <class F>
 std::string message_of(const F& f) {
@@ -25,7 +27,7 @@ std::string message_of(const F& f) {
   } catch (const DeviceError& error) {
     message = error.what();
   }
-  simt::take_reports();
+  g_reports = simt::take_reports();
   return message;
 }
 
@@ -88,10 +90,14 @@ TEST_CASE("a kernel that crashes is an error of the next call, and the device is
   const Tensor ids = Tensor::from<std::int32_t>({1, 1}, far, kGpu);
   const Tensor table = Tensor::zeros({2, 3}, DType::f32, kGpu);
   Tensor y = Tensor::empty({1, 1, 3}, DType::f32, kGpu);
-  check_parts(message_of([&] {
-                backend_of(kGpu).embedding({.ids = ids, .wte = table, .y = y});
-                y.to_vector();
-              }),
-              {"failed at ", "cuda/", "(cudaErrorLaunchFailure)",
-               "; the device does not answer any more"});
+  check_parts(
+      message_of([&] {
+        backend_of(kGpu).embedding({.ids = ids, .wte = table, .y = y});
+        y.to_vector();
+      }),
+      {"failed at ", "cuda/", "(cudaErrorLaunchFailure)", "; the device does not answer any more"});
+  // It is in the kernel that the checker has seen it, and only there.
+  REQUIRE(g_reports.size() == 1);
+  CHECK(g_reports[0].kernel == "embedding<float>");
+  CHECK(g_reports[0].where.find("embedding.cu:") == 0);
 }
