@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/math.h"
 #include "core/ops/attention.h"
+#include "core/rng.h"
 #include "tests/cuda/gpu.h"
 #include "tests/support/array.h"
 #include "tests/support/close.h"
@@ -277,6 +278,29 @@ TEST_CASE("elementwise programs on the GPU do what they do on the CPU", "[cuda][
   }
 }
 
+TEST_CASE("an elementwise program with as much of everything as there can be",
+          "[cuda][elementwise]") {
+  MUONLAB_NEEDS_GPU();
+  ElementwiseBuilder f;
+  Lane sum = f.column(0);
+  for (int k = 0; k < ElementProgram::kMaxConstants; ++k) sum = sum + (k + 0.5);
+  for (int k = 0; k < ElementProgram::kMaxScalars; ++k) sum = sum + f.scalar(k);
+  for (int k = 1; k < ElementProgram::kMaxColumns; ++k) sum = sum + f.column(k);
+  f.store(0, sum);
+  const ElementProgram program = f.program();
+  CHECK(program.constants == ElementProgram::kMaxConstants);
+  const auto run = [&](Device device) {
+    ElementRow row;
+    for (int k = 0; k < ElementProgram::kMaxColumns; ++k)
+      row.columns.push_back(
+          normal_array(Shape{9}, "column " + std::to_string(k)).tensor(kF32, device));
+    for (int k = 0; k < ElementProgram::kMaxScalars; ++k) row.scalars.push_back(100.0 * (k + 1));
+    math::elementwise(program, {&row, 1});
+    return row.columns[0].to(Device{});
+  };
+  CHECK(same_bits(run(kGpu), run(Device{})));  // additions one after another, on both
+}
+
 TEST_CASE("what is not a number goes through min, max and sign as on the CPU",
           "[cuda][elementwise]") {
   MUONLAB_NEEDS_GPU();
@@ -312,6 +336,27 @@ TEST_CASE("dropout masks are those of the CPU", "[cuda][dropout]") {
       };
       INFO(n << " elements, p " << p);
       CHECK(same_bits(run(kGpu), run(Device{})));
+    }
+  }
+}
+
+TEST_CASE("dropout drops the words below p 2^32, and no other", "[cuda][dropout]") {
+  MUONLAB_NEEDS_GPU();
+  const std::uint32_t seed = 5, stream = 7;
+  const auto words =
+      philox({0, 0, stream, 0}, {seed, static_cast<std::uint32_t>(RngPurpose::dropout) << 24});
+  const Tensor ones = Tensor::from<float>({4}, std::vector<float>(4, 1), kGpu);
+  for (std::size_t i = 0; i < 4; ++i) {
+    for (const bool dropped : {false, true}) {
+      const double p = (words[i] + (dropped ? 1.0 : 0.0)) / 0x1p32;
+      Tensor y = Tensor::empty({4}, kF32, kGpu);
+      backend_of(kGpu).dropout({.x = ones, .y = y, .p = p, .seed = seed, .stream = stream});
+      INFO("word " << i << ", " << (dropped ? "below" : "at") << " the threshold");
+      CHECK((y.to_vector()[i] == 0) == dropped);
+      if (i > 0) continue;  // the probability of the first query and key
+      const Tensor qkv = Tensor::from<float>({1, 1, 3}, std::vector<float>(3, 1), kGpu);
+      const Var attended = causal_attention(qkv, {1, 1, 1}, {}, {p, seed, stream});
+      CHECK((attended.value().item() == 0) == dropped);
     }
   }
 }
@@ -390,6 +435,115 @@ TEST_CASE("kernels work in place where callers may ask for it", "[cuda]") {
   }
 }
 
+namespace {
+
+/// Tensors with memory of their own behind them, so that what a kernel does there is seen: behind
+/// what it may read lies memory that nobody has written, which the emulation reports, and behind
+/// what it may write are numbers that must stay.
+class Fenced {
+ public:
+  Tensor input(const Shape& shape, const std::string& name) const {
+    Tensor t = first_of(Tensor::empty({shape.numel() + kFence}, kF32, kGpu), shape);
+    t.copy_from(normal_array(shape, name).tensor(kF32));
+    return t;
+  }
+  Tensor output(const Shape& shape) {
+    Tensor whole = Tensor::empty({shape.numel() + kFence}, kF32, kGpu);
+    whole.fill(kMark);
+    outputs_.push_back(whole);
+    return first_of(whole, shape);
+  }
+  /// Every element of the outputs was written, and nothing behind them.
+  void check() const {
+    for (std::size_t i = 0; i < outputs_.size(); ++i) {
+      INFO("output " << i);
+      const std::vector<double> values = outputs_[i].to_vector();
+      const auto fence = values.end() - kFence;
+      CHECK(std::count(values.begin(), fence, kMark) == 0);
+      CHECK(std::count(fence, values.end(), kMark) == kFence);
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kFence = 300;  // more than the threads of a block
+  static constexpr double kMark = -12345;
+  static Tensor first_of(const Tensor& whole, const Shape& shape) {
+    return whole.slice(0, shape.numel()).reshape(shape);
+  }
+  std::vector<Tensor> outputs_;
+};
+
+}  // namespace
+
+TEST_CASE("kernels touch nothing behind their tensors", "[cuda]") {
+  MUONLAB_NEEDS_GPU();
+  Backend& backend = backend_of(kGpu);
+  Fenced f;
+  const Shape rows{5, 37}, columns{37}, each{5};
+  const Tensor x = f.input(rows, "x"), dy = f.input(rows, "dy");
+  const Tensor w = f.input(columns, "w"), b = f.input(columns, "b");
+  const Tensor targets = random_ids(each, 37, "targets").to(kGpu);
+  backend.activation({.kind = Activation::gelu, .x = x, .y = f.output(rows)});
+  backend.activation_backward(
+      {.kind = Activation::gelu, .x = x, .dy = dy, .dx = f.output(rows), .y = f.output(rows)});
+  backend.linear({.x = x,
+                  .w = f.input({19, 37}, "matrix"),
+                  .bias = f.input({19}, "bias"),
+                  .y = f.output({5, 19})});
+  const Tensor lse = f.output(each);
+  backend.cross_entropy({.logits = x, .targets = targets, .losses = f.output(each), .lse = lse});
+  backend.cross_entropy_backward(
+      {.logits = x, .targets = targets, .lse = lse, .dlogits = f.output(rows), .scale = 1});
+  backend.dropout({.x = x, .y = f.output(rows), .p = 0.5});
+  ElementwiseBuilder e;
+  e.store(1, e.column(0) * 2.0);
+  const std::vector<ElementRow> table{{{x, f.output(rows)}, {}}, {{w, f.output(columns)}, {}}};
+  math::elementwise(e.program(), table);
+  const Tensor ids = random_ids({5, 1}, 3, "ids").to(kGpu);
+  backend.embedding({.ids = ids,
+                     .wte = f.input({3, 37}, "wte"),
+                     .wpe = f.input({1, 37}, "wpe"),
+                     .y = f.output({5, 1, 37})});
+  backend.embedding_backward({.ids = ids,
+                              .dy = f.input({5, 1, 37}, "gradient"),
+                              .dwte = f.output({3, 37}),
+                              .dwpe = f.output({1, 37})});
+  const Tensor mean = f.output(each), rstd = f.output(each);
+  backend.norm({.x = x, .w = w, .b = b, .y = f.output(rows), .mean = mean, .rstd = rstd});
+  backend.norm_backward({.x = x,
+                         .w = w,
+                         .mean = mean,
+                         .rstd = rstd,
+                         .dy = dy,
+                         .dx = f.output(rows),
+                         .dw = f.output(columns),
+                         .db = f.output(columns)});
+  backend.column_sum({.src = x, .dst = f.output(columns)});
+  CHECK(std::isfinite(math::sum(x)));
+  Tensor filled = f.output(rows);
+  filled.fill(1);
+  // Three heads in one group: keys and values are the last columns of a row.
+  for (const std::int64_t time : {3, 33}) {
+    AttentionArgs a;
+    a.q = a.k = a.v = f.input({2, time, 5 * 7}, "qkv");
+    a.k_offset = 21;
+    a.v_offset = 28;
+    a.heads = 3;
+    a.kv_heads = 1;
+    a.head_size = 7;
+    a.keys = time;
+    a.y = f.output({2, time, 21});
+    a.lse = f.output({2, 3, time});
+    a.max_logit = f.output({3});
+    a.max_logit.fill(-1e9);
+    backend.attention(a);
+    AttentionBackwardArgs back{.forward = a, .dy = f.input({2, time, 21}, "dy")};
+    back.dq = back.dk = back.dv = f.output({2, time, 5 * 7});
+    backend.attention_backward(back);
+  }
+  f.check();
+}
+
 TEST_CASE("heads of every size up to 128", "[cuda][attention]") {
   MUONLAB_NEEDS_GPU();
   for (std::int64_t size : {16, 24, 64, 80, 128}) {
@@ -428,7 +582,7 @@ TEST_CASE("heads of every size up to 128", "[cuda][attention]") {
   CHECK_THROWS_AS(causal_attention(gpu(Shape{1, 2, 3 * 129}, "large"), {1, 1, 129}), Unsupported);
 }
 
-TEST_CASE("maximum logits below zero", "[cuda][attention]") {
+TEST_CASE("maximum logits of zero and below", "[cuda][attention]") {
   MUONLAB_NEEDS_GPU();
   // Queries of 1 and keys of -1, -2, ...: the largest logit of each head is that of the first key.
   Array qkv(Shape{1, 40, 3 * 2 * 16});
@@ -439,6 +593,11 @@ TEST_CASE("maximum logits below zero", "[cuda][attention]") {
   top.fill(-std::numeric_limits<double>::infinity());
   causal_attention(gpu(qkv), {2, 2, 16}, top);
   CHECK(top.to_vector() == std::vector<double>{-4, -8});
+  // Zero is larger than all of these, and than no maximum from before that is larger.
+  for (std::int64_t c = 0; c < 16; ++c) qkv[c] = qkv[16 + c] = 0;
+  top = Tensor::from<float>({2}, std::vector<float>{-3, 5}, kGpu);
+  causal_attention(gpu(qkv), {2, 2, 16}, top);
+  CHECK(top.to_vector() == std::vector<double>{0, 5});
 }
 
 TEST_CASE("attention behind a cache on the GPU is the tail of attention over everything",
