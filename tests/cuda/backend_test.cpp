@@ -286,9 +286,13 @@ TEST_CASE("an elementwise program with as much of everything as there can be",
   for (int k = 0; k < ElementProgram::kMaxConstants; ++k) sum = sum + (k + 0.5);
   for (int k = 0; k < ElementProgram::kMaxScalars; ++k) sum = sum + f.scalar(k);
   for (int k = 1; k < ElementProgram::kMaxColumns; ++k) sum = sum + f.column(k);
+  constexpr int kSoFar =
+      ElementProgram::kMaxConstants + ElementProgram::kMaxScalars + ElementProgram::kMaxColumns - 1;
+  for (int k = kSoFar; k < ElementProgram::kMaxInstructions; ++k) sum = sum + f.column(1);
   f.store(0, sum);
   const ElementProgram program = f.program();
   CHECK(program.constants == ElementProgram::kMaxConstants);
+  CHECK(program.instructions == ElementProgram::kMaxInstructions);
   const auto run = [&](Device device) {
     ElementRow row;
     for (int k = 0; k < ElementProgram::kMaxColumns; ++k)
@@ -542,6 +546,22 @@ TEST_CASE("kernels touch nothing behind their tensors", "[cuda]") {
     backend.attention_backward(back);
   }
   f.check();
+}
+
+TEST_CASE("gradients of an embedding whose tokens come again just behind a warp's rows",
+          "[cuda][embedding]") {
+  MUONLAB_NEEDS_GPU();
+  // Token 32 comes first as number 32 and again as number 33; all others come once.
+  std::vector<std::int32_t> ids(34);
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<std::int32_t>(std::min<std::size_t>(i, 32));
+  const Tensor dy = Tensor::from<float>({1, 34, 1}, std::vector<float>(34, 1), kGpu);
+  Tensor dwte = Tensor::empty({33, 1}, kF32, kGpu);
+  backend_of(kGpu).embedding_backward(
+      {.ids = Tensor::from<std::int32_t>({1, 34}, ids, kGpu), .dy = dy, .dwte = dwte});
+  std::vector<double> want(33, 1);
+  want[32] = 2;
+  CHECK(dwte.to_vector() == want);
 }
 
 TEST_CASE("heads of every size up to 128", "[cuda][attention]") {
