@@ -11,7 +11,7 @@
 #include "core/error.h"
 #include "core/math.h"
 #include "core/ops/attention.h"
-#include "optim/steps/newton_schulz.h"
+#include "optim/steps/orthogonalize.h"
 #include "tests/cuda/gpu.h"
 #include "tests/support/array.h"
 #include "tests/support/close.h"
@@ -25,6 +25,7 @@ namespace {
 
 constexpr DType kF32 = DType::f32;
 constexpr double kU = 0x1p-8;
+const Quintic kJordan = coefficients("jordan")[0];
 
 Array plus(Array x, double factor, const Array& y) {
   for (std::int64_t i = 0; i < x.numel(); ++i) x[i] += factor * y[i];
@@ -66,8 +67,9 @@ Array newton_schulz_in_f64(const Array& g, int steps, bool round) {
 std::vector<Array> newton_schulz_on_gpu(const std::vector<Array>& given, int steps) {
   std::vector<Tensor> matrices;
   for (const Array& g : given) matrices.push_back(g.tensor(kF32, kGpu));
-  const std::vector<Quintic> quintics(static_cast<std::size_t>(steps), kJordan);
-  newton_schulz(matrices, quintics, 1e-7, std::vector<double>(given.size(), 1));
+  Orthogonalization how;
+  how.steps = steps;
+  orthogonalize(matrices, how, std::vector<double>(given.size(), 1));
   return {matrices.begin(), matrices.end()};
 }
 
