@@ -18,6 +18,7 @@
 #include "apps/trainer.h"
 #include "core/backend.h"
 #include "core/cpu/parallel.h"
+#include "core/error.h"
 #include "core/profile.h"
 #include "core/rng.h"
 
@@ -32,6 +33,7 @@ constexpr std::int64_t kDefaultSteps = 100, kWarmup = 20, kProfiled = 10;
 struct BenchConfig {
   std::int64_t vocab_size = 0;
   std::int64_t generate = 0;
+  bool all_optimizers = false;
   bool json = false;
 };
 
@@ -40,6 +42,8 @@ OptionTable options(BenchConfig& c) {
       .integer("vocab_size", c.vocab_size, {0, 1e7}, "tokens; 0: as many as the preset's data have")
       .integer("generate", c.generate, {0, 1e9},
                "time the writing of so many tokens instead of training")
+      .boolean("all_optimizers", c.all_optimizers,
+               "time the optimizer's part of a step with every rule, on one preset or on three")
       .boolean("json", c.json, "the result as one JSON object")
       .table();
 }
@@ -58,27 +62,6 @@ std::vector<OptionGroup> heeded(std::vector<OptionGroup> groups) {
     kept.push_back(std::move(group));
   }
   return kept;
-}
-
-/// A few batches of random tokens, used in turn, so that making them is not what is timed.
-BatchSource random_batches(const GptConfig& model, const RunConfig& run) {
-  constexpr std::uint64_t kBatches = 8;
-  const std::int64_t rows = run.batch, block = model.block_size;
-  const auto vocab = static_cast<std::uint64_t>(model.vocab_size);
-  std::vector<Batch> batches;
-  for (std::uint64_t i = 0; i < kBatches; ++i) {
-    const Rng rng(run.seed, RngPurpose::batch, i);
-    const auto tensor = [&](std::uint64_t from) {
-      Tensor t = Tensor::empty({rows, block}, DType::i32);
-      for (std::int32_t& id : t.host<std::int32_t>())
-        id = static_cast<std::int32_t>(rng.below(vocab, from++));
-      return t;
-    };
-    batches.push_back({tensor(0), tensor(static_cast<std::uint64_t>(rows * block))});
-  }
-  return [batches, accum = run.grad_accum](std::int64_t step, std::int64_t micro) {
-    return batches[static_cast<std::uint64_t>(step * accum + micro) % kBatches];
-  };
 }
 
 double seconds_since(Clock::time_point start) {
@@ -174,6 +157,126 @@ void print_times(const StepTimes& times, double total) {
     fmt::print("  {:<24} {:5.1f} %\n", row.name, 100 * row.seconds / total);
 }
 
+/// What the optimizer's part of a step costs with one rule.
+struct RuleCost {
+  std::string preset, rule;
+  double ms = 0;     ///< median
+  double gflop = 0;  ///< arithmetic of core/math.h and core/linalg.h
+  double words = 0;  ///< state, in numbers for each weight
+};
+
+/// Updates by the gradients of one batch, again and again.
+RuleCost time_rule(const Gpt& model, const RunConfig& run, OptimizerConfig config) {
+  constexpr double kLongest = 2;  // seconds
+  constexpr std::size_t kFewest = 3;
+  RuleCost cost{run.preset, config.optimizer, 0, 0, 0};
+  Optimizer optimizer(model.parameters(), std::move(config));
+  const auto step = [&] {
+    if (optimizer.wants_sampled()) optimizer.take_sampled(run.batch * model.config.block_size);
+    optimizer.step();
+  };
+  step();  // makes what is kept from step to step
+  {
+    Profile profile;
+    step();
+    cost.gflop = profile.flops() / 1e9;
+  }
+  std::vector<double> times;
+  const Clock::time_point begin = Clock::now();
+  while (times.size() < kFewest ||
+         (std::ssize(times) < run.steps && seconds_since(begin) < kLongest)) {
+    const Clock::time_point start = Clock::now();
+    step();
+    times.push_back(seconds_since(start));
+  }
+  cost.ms = median(std::move(times)) * 1e3;
+  std::int64_t state = 0;
+  for (const NamedTensor& s : optimizer.state()) state += s.tensor.numel();
+  cost.words = static_cast<double>(state) / static_cast<double>(model.parameter_count());
+  return cost;
+}
+
+std::vector<RuleCost> time_rules(std::span<const Assignment> flags, std::int64_t vocab_size) {
+  TrainConfig config;
+  config.layer({}, flags);
+  config.resolve();
+  if (config.run.threads > 0) cpu::set_threads(static_cast<int>(config.run.threads));
+  config.model.vocab_size = vocab_size ? vocab_size : find_preset(config.run.preset).vocab_size;
+  const Gpt model(config.model, config.run.seed, DType::f32, open_device(config.run));
+  const Batch batch = random_batches(model.config, config.run)(0, 0);
+  Tape tape;
+  Var loss;
+  {
+    Recording recording(tape);
+    loss = model.loss(batch.ids, batch.targets, Forward{});
+  }
+  tape.backward(loss);
+  std::vector<RuleCost> costs;
+  for (const std::string& rule : rule_names()) {
+    std::vector<Assignment> with_rule(flags.begin(), flags.end());
+    with_rule.push_back({"optimizer", rule, ""});
+    TrainConfig each;
+    each.layer({}, with_rule);
+    each.resolve();
+    require_step_memory(model.config, each.optimizer, config.run.batch, 1);
+    costs.push_back(time_rule(model, config.run, std::move(each.optimizer)));
+  }
+  return costs;
+}
+
+void print_costs(std::span<const RuleCost> costs) {
+  std::vector<std::string> names;
+  for (const RuleCost& c : costs)
+    if (std::find(names.begin(), names.end(), c.preset) == names.end()) names.push_back(c.preset);
+  fmt::print("{:<20}", "");
+  for (const std::string& preset : names) fmt::print("  {:>32}", preset);
+  fmt::print("\n{:<20}", "rule");
+  for (std::size_t i = 0; i < names.size(); ++i)
+    fmt::print("  {:>10} {:>10} {:>10}", "ms", "GFLOP", "state");
+  fmt::print("\n");
+  const std::size_t rules = costs.size() / names.size();
+  for (std::size_t r = 0; r < rules; ++r) {
+    fmt::print("{:<20}", costs[r].rule);
+    for (std::size_t p = 0; p < names.size(); ++p) {
+      const RuleCost& c = costs[p * rules + r];
+      fmt::print("  {:>10.2f} {:>10.3g} {:>10.2f}", c.ms, c.gflop, c.words);
+    }
+    fmt::print("\n");
+  }
+  fmt::print("state: numbers kept for each weight\n");
+}
+
+/// --all_optimizers
+int compare_rules(const BenchConfig& bench, std::vector<Assignment> flags) {
+  std::vector<std::string> chosen{"shakespeare-cpu", "shakespeare-mid", "gpt2-124m"};
+  if (const std::string* preset = find_assignment(flags, "preset")) chosen = {*preset};
+  std::erase_if(flags, [](const Assignment& a) { return a.name == "preset"; });
+  std::vector<RuleCost> costs;
+  for (const std::string& preset : chosen) {
+    std::vector<Assignment> here = flags;
+    here.push_back({"preset", preset, ""});
+    for (RuleCost& c : time_rules(here, bench.vocab_size)) costs.push_back(std::move(c));
+  }
+  if (!bench.json) {
+    print_costs(costs);
+    return 0;
+  }
+  std::vector<JsonObject> rows;
+  for (const RuleCost& c : costs) {
+    JsonObject row;
+    row.add("preset", c.preset)
+        .add("optimizer", c.rule)
+        .add("optimizer_ms", rounded(c.ms, 4))
+        .add("gflop", c.gflop)
+        .add("state_per_weight", rounded(c.words, 4));
+    rows.push_back(row);
+  }
+  JsonObject object;
+  object.add("threads", cpu::threads()).add("rules", rows);
+  fmt::print("{}\n", object.str());
+  return 0;
+}
+
 }  // namespace
 
 int bench_command(std::span<const std::string> arguments) {
@@ -190,9 +293,14 @@ int bench_command(std::span<const std::string> arguments) {
   if (!given) return 0;
   std::vector<Assignment> flags{{"steps", std::to_string(kDefaultSteps), ""}};
   const auto [bench_flags, run_flags] = split_flags(*given, bench_group);
-  if (!find_assignment(run_flags, "preset")) flags.push_back({"preset", kDefaultPreset, ""});
   flags.insert(flags.end(), run_flags.begin(), run_flags.end());
   assign({&bench_group, 1}, bench_flags);
+  if (bench.all_optimizers) {
+    if (find_assignment(run_flags, "optimizer") || bench.generate > 0)
+      throw ConfigError("--all_optimizers times every rule; leave out --optimizer and --generate");
+    return compare_rules(bench, std::move(flags));
+  }
+  if (!find_assignment(run_flags, "preset")) flags.push_back({"preset", kDefaultPreset, ""});
   config.layer({}, flags);
   config.resolve();
   const RunConfig& run = config.run;

@@ -12,6 +12,8 @@ int sample_command(std::span<const std::string> arguments);
 int eval_command(std::span<const std::string> arguments);
 int bench_command(std::span<const std::string> arguments);
 int routes_command(std::span<const std::string> arguments);
+int options_command(std::span<const std::string> arguments);
+int lr_command(std::span<const std::string> arguments);
 int info_command(std::span<const std::string> arguments);
 
 /// A command to type: this program as it was called, with a subcommand and a path.

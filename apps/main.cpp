@@ -22,12 +22,14 @@ struct Command {
   int (*run)(std::span<const std::string> arguments);
 };
 
-constexpr std::array<Command, 6> kCommands{
+constexpr std::array<Command, 8> kCommands{
     {{"train", "train a model, or continue a run", train_command},
      {"sample", "write text with a trained model", sample_command},
      {"eval", "loss of a trained model on its whole validation split", eval_command},
      {"bench", "time training steps or generation", bench_command},
      {"routes", "which parameter goes to which update rule, and why", routes_command},
+     {"lr", "translate a learning rate between conventions", lr_command},
+     {"options", "every option of a training run, as a page", options_command},
      {"info", "describe a run, a checkpoint, or this machine", info_command}}};
 
 std::string g_program = "muonlab";

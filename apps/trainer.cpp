@@ -34,6 +34,26 @@ std::string first_non_finite(const Gpt& model) {
 
 }  // namespace
 
+BatchSource random_batches(const GptConfig& model, const RunConfig& run) {
+  constexpr std::uint64_t kBatches = 8;
+  const std::int64_t rows = run.batch, block = model.block_size;
+  const auto vocab = static_cast<std::uint64_t>(model.vocab_size);
+  std::vector<Batch> batches;
+  for (std::uint64_t i = 0; i < kBatches; ++i) {
+    const Rng rng(run.seed, RngPurpose::batch, i);
+    const auto tensor = [&](std::uint64_t from) {
+      Tensor t = Tensor::empty({rows, block}, DType::i32);
+      for (std::int32_t& id : t.host<std::int32_t>())
+        id = static_cast<std::int32_t>(rng.below(vocab, from++));
+      return t;
+    };
+    batches.push_back({tensor(0), tensor(static_cast<std::uint64_t>(rows * block))});
+  }
+  return [batches, accum = run.grad_accum](std::int64_t step, std::int64_t micro) {
+    return batches[static_cast<std::uint64_t>(step * accum + micro) % kBatches];
+  };
+}
+
 Tensor draw_labels(const Tensor& logits, const Rng& rng) {
   const std::int64_t vocab = logits.shape()[-1], rows = logits.numel() / vocab;
   std::vector<std::int64_t> sizes;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "apps/train_config.h"
 #include "core/rng.h"
 #include "data/batch.h"
 #include "nn/gpt.h"
@@ -12,6 +13,9 @@ namespace muonlab {
 
 /// One batch per (step, micro-batch); a pure function, so that a run needs no reader state.
 using BatchSource = std::function<Batch(std::int64_t step, std::int64_t micro)>;
+
+/// A few batches of random tokens, used in turn, so that making them is not what is timed.
+BatchSource random_batches(const GptConfig& model, const RunConfig& run);
 
 /// What one step did.
 struct StepResult {
@@ -24,8 +28,11 @@ struct StepResult {
 /// Logits that are not finite give some label.
 Tensor draw_labels(const Tensor& logits, const Rng& rng);
 
-/// Turns batches into updates of a model. What step k does depends on the weights, the optimizer's
-/// state and k alone, so that a run can go on from any checkpoint with the same bits.
+/// Turns batches into updates of a model. What step k = 0, 1, ... does depends on the weights, the
+/// optimizer's state and k alone, so that a run can go on from any checkpoint with the same bits:
+/// micro-batch m takes the rows (k; m batch ... (m + 1) batch - 1), and its dropout masks have the
+/// number k grad_accum + m. Rates follow the optimizer's own count of updates, which is k less the
+/// steps that it skipped.
 class Trainer {
  public:
   /// Keeps references to both. `seed` is that of the dropout masks.

@@ -9,6 +9,7 @@
 
 #include "core/backend.h"
 #include "core/error.h"
+#include "core/profile.h"
 
 namespace muonlab::math {
 namespace {
@@ -51,6 +52,36 @@ bool overlap(const Tensor& x, const Tensor& y) {
   return before(x0, y0 + y.bytes()) && before(y0, x0 + x.bytes());
 }
 
+/// Operations of a program for each element.
+double flops(const ElementProgram& program) {
+  double count = 0;
+  for (int i = 0; i < program.instructions; ++i)
+    switch (program.code[static_cast<std::size_t>(i)].op) {
+      case ElementOp::copy:
+        break;
+      case ElementOp::fma:
+      case ElementOp::fnma:
+        count += 2;
+        break;
+      case ElementOp::lerp:
+        count += 3;
+        break;
+      default:
+        count += 1;
+    }
+  return count;
+}
+
+void run(const ElementProgram& program, std::span<const ElementRow> rows) {
+  const Tensor& first = rows[0].columns[0];
+  if (Profile::active()) {
+    const double of_each = flops(program);
+    for (const ElementRow& row : rows)
+      Profile::count(of_each * static_cast<double>(row.columns[0].numel()));
+  }
+  backend_of(first.device()).elementwise({program, rows});
+}
+
 }  // namespace
 
 void elementwise(const ElementProgram& program, std::span<const ElementRow> rows) {
@@ -75,7 +106,7 @@ void elementwise(const ElementProgram& program, std::span<const ElementRow> rows
           throw ShapeError("[elementwise] the columns of a row must not overlap");
     }
   }
-  if (first) backend_of(first->device()).elementwise({program, rows});
+  if (first) run(program, rows);
 }
 
 namespace {
@@ -88,7 +119,7 @@ class Columns {
   void assign(const Tensor& d, Lane value) {
     program_.store(index(d), value);
     const ElementRow row{std::move(columns_)};
-    backend_of(d.device()).elementwise({program_.program(), {&row, 1}});
+    run(program_.program(), {&row, 1});
   }
 
  private:
@@ -172,6 +203,8 @@ void gemm(Tensor& c, const Tensor& a, Op op_a, const Tensor& b, Op op_b, double 
     throw ShapeError(fmt::format("[gemm] a symmetric c must be square; got {}", sc.str()));
   if (overlap(c, a) || overlap(c, b))
     throw ShapeError("[gemm] c must not overlap a or b; give it storage of its own");
+  Profile::count((symmetric ? 1.0 : 2.0) * static_cast<double>(c.numel()) *
+                 static_cast<double>(ka));
 
   backend_of(c.device())
       .gemm({.a = a,
@@ -186,6 +219,7 @@ void gemm(Tensor& c, const Tensor& a, Op op_a, const Tensor& b, Op op_b, double 
 
 double sum(const Tensor& x) {
   check_floating("sum", {"x", x});
+  Profile::count(static_cast<double>(x.numel()));
   return backend_of(x.device()).sum(x);
 }
 
@@ -195,7 +229,10 @@ std::vector<double> sum_squares(std::span<const Tensor> x) {
   std::vector<double> sums(x.size());
   if (x.empty()) return sums;
   check_floating("sum_squares", {"x", x[0]});
-  for (const Tensor& t : x) check_same_kind("sum_squares", {"every x", t}, {"the first", x[0]});
+  for (const Tensor& t : x) {
+    check_same_kind("sum_squares", {"every x", t}, {"the first", x[0]});
+    Profile::count(2 * static_cast<double>(t.numel()));
+  }
   backend_of(x[0].device()).sum_squares(x, sums);
   return sums;
 }

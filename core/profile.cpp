@@ -17,6 +17,10 @@ Profile::~Profile() { t_active = previous_; }
 
 Profile* Profile::active() { return t_active; }
 
+void Profile::count(double flops) {
+  if (t_active) t_active->flops_ += flops;
+}
+
 std::vector<ProfileRow> Profile::rows() {
   charge();
   std::vector<ProfileRow> sorted = rows_;

@@ -26,6 +26,11 @@ class Profile {
   Profile(const Profile&) = delete;
   Profile& operator=(const Profile&) = delete;
 
+  /// Adds floating-point operations to the count of the thread's profile, if there is one.
+  static void count(double flops);
+  /// Operations counted: those of core/math.h; a symmetric product counts what it computes.
+  double flops() const { return flops_; }
+
   /// Self time per name since construction, longest first. Time in no scope is the row "other".
   std::vector<ProfileRow> rows();
 
@@ -42,6 +47,7 @@ class Profile {
   std::size_t row_of(std::string_view name);
 
   Profile* previous_;
+  double flops_ = 0;
   std::vector<ProfileRow> rows_;    // row 0 is "other"
   std::vector<std::size_t> stack_;  // open scopes, as rows
   Clock::time_point mark_;          // up to here time is charged

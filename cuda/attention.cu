@@ -20,7 +20,6 @@ namespace kern {
 
 constexpr int kSide = 16, kThreads = kSide * kSide;
 constexpr int kStreamed = 32;  // rows that stream through at a time
-constexpr int kWeightRow = kStreamed + 4;
 constexpr int kPerThread = kStreamed / kSide;
 
 template <int D>
@@ -110,17 +109,24 @@ struct Columns {
   }
 };
 
+/// Where row y of the weights begins, for y < kSide; row y + kSide i is i kWeightRows further. Of
+/// the two rows that a warp writes at a time, each has half of the banks.
+__device__ __forceinline__ int weight_row(int y) {
+  return y / 2 * (2 * kStreamed + kSide) + y % 2 * (kStreamed + kSide);
+}
+constexpr int kWeightRows = kSide / 2 * (2 * kStreamed + kSide);
+
 /// out[i] += sum_s weights[y + 16 i][s] rows[s], for this thread's columns.
 template <int D, int R>
 __device__ __forceinline__ void add_weighted(const float* weights, const float* rows,
                                              float (&out)[R][D / kSide]) {
   using Own = Columns<D>;
-  weights += thread_y() * kWeightRow;
+  weights += weight_row(thread_y());
 #pragma unroll 2
   for (int s = 0; s < kStreamed; s += 4) {
     Vec<float, 4> w[R];
 #pragma unroll
-    for (int i = 0; i < R; ++i) w[i] = load_vec<4>(weights + i * kSide * kWeightRow + s);
+    for (int i = 0; i < R; ++i) w[i] = load_vec<4>(weights + i * kWeightRows + s);
 #pragma unroll
     for (int e = 0; e < 4; ++e)
 #pragma unroll
@@ -138,11 +144,11 @@ __device__ __forceinline__ void add_weighted(const float* weights, const float* 
 /// Writes a thread's square where add_weighted reads it: by the threads of the same warp alone.
 template <int R>
 __device__ __forceinline__ void share_weights(float* weights, const float (&w)[R][kPerThread]) {
+  weights += weight_row(thread_y()) + thread_x();
 #pragma unroll
   for (int i = 0; i < R; ++i)
 #pragma unroll
-    for (int j = 0; j < kPerThread; ++j)
-      weights[(thread_y() + kSide * i) * kWeightRow + thread_x() + kSide * j] = w[i][j];
+    for (int j = 0; j < kPerThread; ++j) weights[i * kWeightRows + kSide * j] = w[i][j];
 }
 
 template <int D, int R>
@@ -153,21 +159,33 @@ __device__ __forceinline__ void zero(float (&x)[R][D / kSide]) {
     for (int c = 0; c < D / kSide; ++c) x[i][c] = 0;
 }
 
-/// Writes this thread's rows and columns of a tile, row first + y + 16 i times factor[i].
+/// Writes this thread's rows and columns of a tile, row first + y + 16 i times factor[i]. On the
+/// way they go to `tile`, the block's own, so that neighbouring threads write neighbours: its rows
+/// have been read by the warp that now writes them, and by no other.
 template <int D, int R, class T>
-__device__ __forceinline__ void store_rows(Head<T> head, std::int64_t first, std::int64_t end,
-                                           int head_size, const float (&x)[R][D / kSide],
+__device__ __forceinline__ void store_rows(float* tile, Head<T> head, std::int64_t first,
+                                           std::int64_t end, int head_size,
+                                           const float (&x)[R][D / kSide],
                                            const float (&factor)[R]) {
+  using Own = Columns<D>;
 #pragma unroll
-  for (int i = 0; i < R; ++i) {
-    const std::int64_t row = first + thread_y() + kSide * i;
-    if (row >= end) continue;
+  for (int i = 0; i < R; ++i)
 #pragma unroll
-    for (int c = 0; c < D / kSide; ++c) {
-      const int column = Columns<D>::at(c);
-      if (column < head_size)
-        head.data[row * head.stride + column] = static_cast<T>(x[i][c] * factor[i]);
+    for (int g = 0; g < Own::kGroups; ++g) {
+      Vec<float, Own::kVec> part;
+#pragma unroll
+      for (int c = 0; c < Own::kVec; ++c) part.v[c] = x[i][g * Own::kVec + c] * factor[i];
+      store_vec(tile + (thread_y() + kSide * i) * kRow<D> + Own::at(g * Own::kVec), part);
     }
+  __syncwarp();
+  constexpr int kRows = kWarp / kSide;  // of a warp
+  const int lane = static_cast<int>(threadIdx.x % kWarp);
+#pragma unroll
+  for (int i = 0; i < R * kRows; ++i) {
+    const int r = thread_y() / kRows * kRows + i % kRows + i / kRows * kSide;
+    if (first + r >= end) continue;
+    for (int c = lane; c < head_size; c += kWarp)
+      head.data[(first + r) * head.stride + c] = static_cast<T>(tile[r * kRow<D> + c]);
   }
 }
 
@@ -237,7 +255,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     block_top = fmaxf(block_top, top[i]);
     if (thread_x() == 0) lse[(b * a.heads + h) * a.queries + row] = top[i] + logf(all);
   }
-  store_rows<D, R>(y.at(b, h, a.head_size), first, a.queries, a.head_size, out, inverse);
+  store_rows<D, R>(q_tile, y.at(b, h, a.head_size), first, a.queries, a.head_size, out, inverse);
   if (!max_logit) return;
   block_top = warp_reduce(block_top, Max{});
   if (threadIdx.x % kWarp == 0) atomic_max(max_logit + h, block_top);
@@ -320,8 +338,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   float one[R];
 #pragma unroll
   for (int i = 0; i < R; ++i) one[i] = 1;
-  store_rows<D, R>(dk.at(b, g, a.head_size), first, a.keys, a.head_size, dk_out, one);
-  store_rows<D, R>(dv.at(b, g, a.head_size), first, a.keys, a.head_size, dv_out, one);
+  store_rows<D, R>(k_tile, dk.at(b, g, a.head_size), first, a.keys, a.head_size, dk_out, one);
+  store_rows<D, R>(v_tile, dv.at(b, g, a.head_size), first, a.keys, a.head_size, dv_out, one);
 }
 
 /// Grid: tiles of 16 R queries (the longest first), heads, batch.
@@ -374,7 +392,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   float one[R];
 #pragma unroll
   for (int i = 0; i < R; ++i) one[i] = 1;
-  store_rows<D, R>(dq.at(b, h, a.head_size), first, a.queries, a.head_size, out, one);
+  store_rows<D, R>(q_tile, dq.at(b, h, a.head_size), first, a.queries, a.head_size, out, one);
 }
 
 }  // namespace kern
@@ -430,7 +448,7 @@ template <int D, int R>
 std::size_t tile_bytes(int own, int streamed) {
   return static_cast<std::size_t>((own * kern::kSide * R + streamed * kern::kStreamed) *
                                       kern::kRow<D> +
-                                  kern::kSide * R * kern::kWeightRow) *
+                                  R * kern::kWeightRows) *
          sizeof(float);
 }
 

@@ -277,7 +277,7 @@ void Optimizer::Family::step(StepInfo info, double rate, double grad_factor,
 
   for (const Group& group : groups) {
     info.lr = rate * group.lr;
-    if (elementwise && !config.cautious) {
+    if (elementwise && (!config.cautious || rule->follows_signs())) {
       // One pass over everything: each number of w, g and the state is read and written once.
       const ElementProgram program =
           written(states(), grad_factor, [&](ElementwiseBuilder& f, Lanes& p, int) {

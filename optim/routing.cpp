@@ -39,7 +39,7 @@ std::string default_reason(const ParamInfo& info, bool to_main, bool main_takes_
   if (!to_main || info.blocks.empty()) return nature(info.kind);
   std::vector<std::string> roles;
   for (const Block& b : info.blocks) roles.push_back(b.role);
-  return fmt::format("packed {}, each a matrix of its own", fmt::join(roles, ", "));
+  return fmt::format("packed {}", fmt::join(roles, ", "));
 }
 
 /// Whether the whole of `text` matches a pattern with * for any characters and ? for one.
@@ -201,7 +201,10 @@ std::vector<Route> route(std::span<const Parameter> params, const OptimizerConfi
     }
     if (info.shape.rank() < 2 && r.decay_factor == 0) r.reason += "; no decay below rank 2";
     if (!info.note.empty()) r.reason += "; " + info.note;
-    r.seen_as = config.rule(r.rule).seen_as(info);
+    const Rule& rule = config.rule(r.rule);
+    r.seen_as = rule.seen_as(info);
+    if (const std::string warning = rule.warning(info); !warning.empty())
+      r.reason += "; warning: " + warning;
     r.lr = (r.rule == config.optimizer ? config.lr : config.aux_lr) * lr_factor;
     r.decay = config.weight_decay * r.decay_factor;
     routes.push_back(std::move(r));

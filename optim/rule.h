@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -72,6 +73,8 @@ class Rule {
   /// The parameter as this rule sees it, for the routing table: "3 x (128, 128)".
   /// Throws: ConfigError for a parameter that this rule cannot work on.
   virtual std::string seen_as(const ParamInfo& info) const { return info.shape.str(); }
+  /// What the options do badly to this parameter, as a sentence for the routing table; "": nothing.
+  virtual std::string warning(const ParamInfo&) const { return ""; }
 
   /// Why setting one of the rule's options would change nothing beside the others that are set, as
   /// the end of a sentence; "": it changes something.
@@ -79,6 +82,8 @@ class Rule {
 
   /// Whether `direction` puts the decay into u itself, where w = w - lr decay w is not the rule's.
   virtual bool decays() const { return false; }
+  /// Whether no element of u has another sign than the gradient's.
+  virtual bool follows_signs() const { return false; }
   /// Gives a parameter of a new run its first value, for rules with an initialisation of their own.
   /// `w` holds the layer's.
   virtual void initialise(const ParamInfo&, Tensor& /*w*/) const {}
@@ -119,8 +124,10 @@ class MatrixRule : public Rule {
 };
 
 /// For the elementwise part of a matrix rule: assigns to u of every slot what f returns for its
-/// elements, and to the state what f assigned, in one pass.
-void for_elements(std::span<Slot> slots, const std::function<Lane(Lanes&)>& f);
+/// elements, and to the state what f assigned, in one pass. f sees the first `states` tensors of
+/// the state, at most all of them, which must have the parameter's shape.
+void for_elements(std::span<Slot> slots, const std::function<Lane(Lanes&)>& f,
+                  std::size_t states = SIZE_MAX);
 
 /// A rule by name ("adamw", "sgd", "muon"). Throws: ConfigError naming the nearest rule.
 std::unique_ptr<Rule> make_rule(const std::string& name);

@@ -69,7 +69,7 @@ struct LinearOp {
 
 }  // namespace
 
-Var linear(const Var& x, const Var& w, const Var& b, Activation activation) {
+Var linear(const Var& x, const Var& w, const Var& b, Activation input_activation) {
   check_rank("linear", "weight", w.value(), 2);
   const Shape& ws = w.shape();
   if (x.shape().rank() == 0 || x.shape()[-1] != ws[1])
@@ -80,7 +80,7 @@ Var linear(const Var& x, const Var& w, const Var& b, Activation activation) {
     check_shape("linear", "bias", b.value(), {ws[0]}, "the first dim of weight " + ws.str());
   check_wide("linear", "weight", w.value(), x.value());
   check_wide("linear", "bias", b.value(), x.value());
-  return record(LinearOp{activation}, x, w, b);
+  return record(LinearOp{input_activation}, x, w, b);
 }
 
 }  // namespace muonlab

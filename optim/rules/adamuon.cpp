@@ -29,7 +29,8 @@ class AdaMuon final : public MatrixRule {
             .number("adamuon.v_eps", v_eps_, {.min = 0, .max = 1, .open_min = true},
                     "added to the root mean square of an element, and to the norm")
             .table();
-    for (Option& option : muonlab::options(orth_, "adamuon")) table.push_back(std::move(option));
+    for (Option& option : muonlab::options(orth_, "adamuon", false))
+      table.push_back(std::move(option));
     return table;
   }
   std::vector<StateSpec> state(const ParamInfo&) const override { return {{"momentum"}, {"v"}}; }
@@ -37,16 +38,21 @@ class AdaMuon final : public MatrixRule {
     return kind == ParamKind::matrix || kind == ParamKind::expert;
   }
   std::string seen_as(const ParamInfo& info) const override { return MatrixView(info).str(); }
+  std::string unused(const std::string& option) const override {
+    return muonlab::unused(orth_, option);
+  }
 
   void direction(const StepInfo&, std::span<Slot> slots) const override {
+    for_elements(
+        slots,
+        [&](Lanes& p) {
+          p.state[0] = ema(p.state[0], p.g, momentum_);
+          return sign(nesterov(p.state[0], p.g, momentum_));
+        },
+        1);
     std::vector<Tensor> o;
-    for (Slot& s : slots) {
-      on_elements({s.u, s.g, s.state[0]}, [&](std::span<Lane> l) {
-        l[2] = ema(l[2], l[1], momentum_);
-        l[0] = sign(nesterov(l[2], l[1], momentum_));
-      });
+    for (const Slot& s : slots)
       for (Tensor& matrix : MatrixView(*s.info).split(s.u)) o.push_back(std::move(matrix));
-    }
     orthogonalize(o, orth_, std::vector<double>(o.size(), 1));
     for (Slot& s : slots)
       on_elements({s.u, s.state[1]}, [&](std::span<Lane> l) {

@@ -73,12 +73,10 @@ class Muon final : public MatrixRule {
   OptionTable options() override {
     OptionTable table =
         OptionBuilder()
-            .choice("muon.preset", preset_, preset_names(),
-                    "whose Muon: values for the other options of muon, where these are not given")
-            .enumeration("muon.form", s_.form, {"lerp", "sum", "mean_corrected"},
-                         "running mean, running sum, or bias-corrected mean of the gradient")
             .number("muon.momentum", s_.momentum, {.min = 0, .max = 1, .open_max = true},
                     "factor of the running mean of the gradient")
+            .enumeration("muon.form", s_.form, {"lerp", "sum", "mean_corrected"},
+                         "running mean, running sum, or bias-corrected mean of the gradient")
             .boolean("muon.nesterov", s_.nesterov, "look ahead along the momentum")
             .enumeration("muon.split", split_, {"none", "qkv", "head"},
                          "what of packed q, k, v is a matrix of its own")
@@ -88,8 +86,10 @@ class Muon final : public MatrixRule {
                          "r/c)), spectral_full sqrt(r/c), sqrtmax sqrt(max(r, c)), none 1")
             .number("muon.kappa", s_.kappa, {.min = 0, .max = 10, .open_min = true},
                     "scale rms: root mean square of an element of the update before the rate")
+            .choice("muon.preset", preset_, preset_names(),
+                    "whose Muon: values for the other options of muon, where these are not given")
             .table();
-    Option& preset = table.front();
+    Option& preset = table.back();
     preset.set = [this, set = preset.set](const std::string& name) {
       set(name);
       for (const MuonPreset& p : muon_presets())
@@ -104,6 +104,10 @@ class Muon final : public MatrixRule {
   }
   std::string seen_as(const ParamInfo& info) const override {
     return MatrixView(info, split_).str();
+  }
+  std::string unused(const std::string& option) const override {
+    if (option == "muon.kappa" && s_.scale != ShapeScale::rms) return "only scale rms has a kappa";
+    return muonlab::unused(s_.orth, option);
   }
 
   void direction(const StepInfo& step, std::span<Slot> slots) const override {

@@ -42,15 +42,21 @@ class NorMuon final : public MatrixRule {
     return kind == ParamKind::matrix || kind == ParamKind::expert;
   }
   std::string seen_as(const ParamInfo& info) const override { return MatrixView(info).str(); }
+  std::string unused(const std::string& option) const override {
+    return muonlab::unused(orth_, option);
+  }
 
   void direction(const StepInfo&, std::span<Slot> slots) const override {
+    for_elements(
+        slots,
+        [&](Lanes& p) {
+          p.state[0] = ema(p.state[0], p.g, momentum_);
+          return nesterov(p.state[0], p.g, momentum_);
+        },
+        1);
     std::vector<Tensor> o, v;
     for (Slot& s : slots) {
       const MatrixView view(*s.info);
-      on_elements({s.u, s.g, s.state[0]}, [&](std::span<Lane> l) {
-        l[2] = ema(l[2], l[1], momentum_);
-        l[0] = nesterov(l[2], l[1], momentum_);
-      });
       for (Tensor& matrix : view.split(s.u)) o.push_back(std::move(matrix));
       for (Tensor& part : parts(s.state[1], view, one_per_row)) v.push_back(std::move(part));
     }

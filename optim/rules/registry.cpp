@@ -11,12 +11,31 @@ namespace muonlab {
 
 // One line per rule, sorted: optim/rules/<name>.cpp defines make_<name>().
 #define MUONLAB_RULES(RULE) \
+  RULE(adabelief)           \
+  RULE(adafactor)           \
+  RULE(adagrad)             \
+  RULE(adam)                \
   RULE(adamuon)             \
   RULE(adamw)               \
+  RULE(ademamix)            \
+  RULE(adopt)               \
+  RULE(coupled_muon)        \
+  RULE(dion)                \
+  RULE(dion2)               \
   RULE(filtered_adam)       \
+  RULE(lion)                \
+  RULE(mars)                \
   RULE(muon)                \
   RULE(normuon)             \
-  RULE(sgd)
+  RULE(prodigy)             \
+  RULE(rmsprop)             \
+  RULE(schedule_free_adamw) \
+  RULE(scion)               \
+  RULE(sgd)                 \
+  RULE(shampoo)             \
+  RULE(signum)              \
+  RULE(soap)                \
+  RULE(sophia_g)
 
 #define DECLARE(name) std::unique_ptr<Rule> make_##name();
 MUONLAB_RULES(DECLARE)

@@ -1,7 +1,8 @@
 // Stochastic gradient descent with heavy-ball momentum (Polyak 1964), or Nesterov's in the form of
 // Sutskever et al. 2013, "On the importance of initialization and momentum", as PyTorch writes it:
-//   b = mu b + g
+//   b = g in the first update, then mu b + (1 - dampening) g
 //   u = b, or g + mu b (Nesterov)
+// l2: of g + decay w in place of g.
 #include "optim/rule.h"
 
 namespace muonlab {
@@ -13,20 +14,30 @@ class Sgd final : public ElementwiseRule {
     return OptionBuilder()
         .number("sgd.momentum", momentum_, {.min = 0, .max = 1, .open_max = true},
                 "factor of the running sum of the gradient")
+        .number("sgd.dampening", dampening_, {.min = 0, .max = 1},
+                "what the sum leaves of each gradient but the first: 1 - dampening")
         .boolean("sgd.nesterov", nesterov_, "look ahead along the momentum")
+        .boolean("sgd.l2", l2_, "the decay joins the gradient, as in PyTorch")
         .table();
   }
-  std::vector<StateSpec> state(const ParamInfo&) const override { return {{"momentum"}}; }
+  std::vector<StateSpec> state(const ParamInfo&) const override {
+    if (momentum_ == 0) return {};
+    return {{"momentum"}};
+  }
+  bool decays() const override { return l2_; }
+  bool follows_signs() const override { return momentum_ == 0 && !l2_; }
 
-  Lane direction(const StepInfo&, Lanes& p) const override {
+  Lane direction(const StepInfo& step, Lanes& p) const override {
+    const Lane g = l2_ ? p.g + p.decay * p.w : p.g;
+    if (momentum_ == 0) return g;
     Lane& b = p.state[0];
-    b = momentum_ * b + p.g;
-    return nesterov_ ? p.g + momentum_ * b : b;
+    b = momentum_ * b + (step.t == 1 ? 1 : 1 - dampening_) * g;
+    return nesterov_ ? g + momentum_ * b : b;
   }
 
  private:
-  double momentum_ = 0.9;
-  bool nesterov_ = false;
+  double momentum_ = 0.9, dampening_ = 0;
+  bool nesterov_ = false, l2_ = false;
 };
 
 }  // namespace

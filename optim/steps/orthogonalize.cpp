@@ -210,7 +210,14 @@ void orthogonalize(std::span<const Tensor> matrices, const Orthogonalization& ho
     orthogonalize_batch(group.matrices, group.norms, how, steps, group.factors);
 }
 
-OptionTable options(Orthogonalization& how, const std::string& rule) {
+std::string unused(const Orthogonalization& how, const std::string& option) {
+  const std::string name = option.substr(option.find('.') + 1);
+  for (const char* of_steps : {"ns_steps", "norm", "safety", "gram", "eps", "eps_form"})
+    if (name == of_steps && how.coefficients == "svd") return "singular values take no steps";
+  return "";
+}
+
+OptionTable options(Orthogonalization& how, const std::string& rule, bool faint) {
   const std::string name = rule + ".coefficients";
   OptionTable table{
       {name, "steps of the orthogonalisation; svd: exact, on the host", how.coefficients,
@@ -224,22 +231,20 @@ OptionTable options(Orthogonalization& how, const std::string& rule) {
          }
          how.coefficients = text;
        }}};
-  for (Option& option :
-       OptionBuilder()
-           .integer(rule + ".ns_steps", how.steps, {.min = 0, .max = 100},
-                    "how many of its steps, the last one repeated; 0: as many as the set has")
-           .enumeration(rule + ".norm", how.norm,
-                        {"frobenius", "spectral", "schatten4", "aol", "rows"},
-                        "what a matrix is divided by before the first step")
-           .number(rule + ".eps", how.eps, {.min = 0, .max = 1, .open_min = true},
-                   "smallest norm that a matrix is divided by")
-           .enumeration(rule + ".eps_form", how.eps_form, {"clamp", "add"},
-                        "whether eps bounds the norm from below, or is added to it")
-           .number(rule + ".safety", how.safety, {.min = 1, .max = 2}, "factor of that norm")
-           .boolean(rule + ".gram", how.gram,
-                    "iterate on the small Gram matrix of a matrix that is not square")
-           .table())
-    table.push_back(std::move(option));
+  OptionBuilder more;
+  more.integer(rule + ".ns_steps", how.steps, {.min = 0, .max = 100},
+               "how many of its steps, the last one repeated; 0: as many as the set has")
+      .enumeration(rule + ".norm", how.norm, {"frobenius", "spectral", "schatten4", "aol", "rows"},
+                   "what a matrix is divided by before the first step")
+      .number(rule + ".safety", how.safety, {.min = 1, .max = 2}, "factor of that norm")
+      .boolean(rule + ".gram", how.gram,
+               "iterate on the small Gram matrix of a matrix that is not square");
+  if (faint)
+    more.number(rule + ".eps", how.eps, {.min = 0, .max = 1, .open_min = true},
+                "smallest norm that a matrix is divided by")
+        .enumeration(rule + ".eps_form", how.eps_form, {"clamp", "add"},
+                     "whether eps bounds the norm from below, or is added to it");
+  for (Option& option : more.table()) table.push_back(std::move(option));
   return table;
 }
 

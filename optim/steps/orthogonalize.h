@@ -45,7 +45,11 @@ struct Orthogonalization {
 void orthogonalize(std::span<const Tensor> matrices, const Orthogonalization& how,
                    std::span<const double> factors);
 
-/// "<rule>.coefficients", "<rule>.ns_steps", ...
-OptionTable options(Orthogonalization& how, const std::string& rule);
+/// Why one of these options changes nothing beside the others: Rule::unused.
+std::string unused(const Orthogonalization& how, const std::string& option);
+
+/// "<rule>.coefficients", "<rule>.ns_steps", ... faint: whether the rule meets matrices so small
+/// that eps matters.
+OptionTable options(Orthogonalization& how, const std::string& rule, bool faint = true);
 
 }  // namespace muonlab

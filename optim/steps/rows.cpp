@@ -1,5 +1,7 @@
 #include "optim/steps/rows.h"
 
+#include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "core/math.h"
@@ -21,6 +23,23 @@ Tensor mapped(const Tensor& x, const std::function<Lane(const Lane&)>& f) {
   Tensor y = like(x, x.shape());
   on_elements({y, x}, [&](std::span<Lane> l) { l[0] = f(l[1]); });
   return y;
+}
+
+/// Row i is 1 in column columns[i], and 0 elsewhere.
+Tensor unit_rows(std::span<const std::int64_t> columns, std::int64_t n, DType dtype,
+                 Device device) {
+  Tensor all = Tensor::zeros({static_cast<std::int64_t>(columns.size()), n}, dtype);
+  const auto fill = [&](auto* row) {
+    for (const std::int64_t column : columns) {
+      row[column] = 1;
+      row += n;
+    }
+  };
+  if (dtype == DType::f64)
+    fill(all.data<double>());
+  else
+    fill(all.data<float>());
+  return all.to(device);
 }
 
 }  // namespace
@@ -69,12 +88,20 @@ Tensor outer(const Tensor& a, const Tensor& b) {
 }
 
 Tensor identities(std::int64_t n, std::int64_t size, DType dtype, Device device) {
-  Tensor all = Tensor::zeros({n, size, size}, dtype);
-  const auto fill = [&](auto* x) {
-    for (std::int64_t i = 0; i < n * size; ++i) x[i * size + i % size] = 1;
-  };
-  dtype == DType::f64 ? fill(all.data<double>()) : fill(all.data<float>());
-  return all.to(device);
+  std::vector<std::int64_t> columns;
+  for (std::int64_t i = 0; i < n * size; ++i) columns.push_back(i % size);
+  return unit_rows(columns, size, dtype, device).reshape({n, size, size});
+}
+
+Tensor largest_first(const Tensor& numbers, std::int64_t count) {
+  const std::vector<double> values = numbers.to_vector();
+  std::vector<std::int64_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return values[static_cast<std::size_t>(a)] > values[static_cast<std::size_t>(b)];
+  });
+  order.resize(static_cast<std::size_t>(count));
+  return unit_rows(order, numbers.numel(), numbers.dtype(), numbers.device());
 }
 
 }  // namespace muonlab

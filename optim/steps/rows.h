@@ -32,4 +32,8 @@ Tensor outer(const Tensor& a, const Tensor& b);
 /// n identity matrices: (n, size, size).
 Tensor identities(std::int64_t n, std::int64_t size, DType dtype, Device device);
 
+/// (count, n): row i is the unit vector of the i-th largest of n numbers. Its product with a matrix
+/// of n rows is those rows. The numbers go to the host for it.
+Tensor largest_first(const Tensor& numbers, std::int64_t count);
+
 }  // namespace muonlab

@@ -1,4 +1,5 @@
 #include <fmt/ranges.h>
+#include <sys/stat.h>
 
 #include "tests/apps/program.h"
 
@@ -157,6 +158,18 @@ TEST_CASE("a configuration file: sections, comments, quotes, and its errors by l
   check_error(with("resume = x\n"), 2, {"'resume'"});
   check_error(run({"train", "--config", folder / "none.toml", "--out", folder / "never"}), 1,
               {"none.toml"});
+  // A device without an end, a pipe without a writer, and a file that is no configuration by its
+  // size. Under the limit on memory, reading on would end soon.
+  Setup setup;
+  setup.address_space = std::size_t{4} << 30;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  spill(folder / "long", std::string((std::size_t{16} << 20) + 1, '#'));
+  for (const auto& [path, reason] :
+       {std::pair<std::string, std::string>{"/dev/zero", "no regular file"},
+        {folder / "pipe", "no regular file"},
+        {folder / "long", "more than 16 MiB"}})
+    check_error(run({"train", "--config", path, "--out", folder / "never"}, setup), 1,
+                {path, reason});
   CHECK(!fs::exists(folder / "never"));
 }
 
@@ -311,4 +324,20 @@ TEST_CASE("a preset of a rule stands before its options, wherever it is given") 
   check_error(run({"train", "--preset", "tiny", "--preset", "gpt2-124m", "--out", folder / "c"}), 2,
               {"--preset is given twice"});
   CHECK(!fs::exists(folder / "c"));
+}
+
+TEST_CASE("bench shows what every rule costs on one preset") {
+  const Arguments call{"bench",   "--preset", "tiny",      "--all_optimizers",
+                       "--steps", "3",        "--threads", "1"};
+  const std::string text = run_well(call), json = run_well(call + Arguments{"--json"});
+  const std::size_t rules = count_of(json, "\"optimizer\": ");
+  CHECK(rules >= 3);
+  CHECK(count_of(text, "\n") == rules + 3);
+  const auto of = [&](const std::string& rule, const std::string& key) {
+    return std::stod(field(json.substr(json.find("\"optimizer\": \"" + rule + '"')), key));
+  };
+  CHECK(of("adamw", "state_per_weight") == 2);
+  CHECK(of("adamw", "optimizer_ms") > 0);
+  CHECK(of("muon", "gflop") > 10 * of("adamw", "gflop"));
+  check_error(run(call + Arguments{"--optimizer", "muon"}), 2, {"--all_optimizers", "--optimizer"});
 }

@@ -4,6 +4,8 @@
 #include <map>
 #include <thread>
 
+#include "core/elementwise.h"
+#include "core/math.h"
 #include "tests/support/catch.h"
 
 using namespace muonlab;
@@ -23,6 +25,26 @@ std::map<std::string, ProfileRow> by_name(Profile& profile) {
 }
 
 }  // namespace
+
+TEST_CASE("a profile counts the operations of products, programs and sums") {
+  const Tensor a = Tensor::zeros({3, 5}), b = Tensor::zeros({3, 5}), x = Tensor::zeros({7});
+  Tensor c = Tensor::zeros({3, 3}), y = Tensor::zeros({7});
+  const auto counted = [&](const auto& f) {
+    const Profile profile;
+    f();
+    return profile.flops();
+  };
+  using math::Op;
+  CHECK(counted([&] { math::gemm(c, a, Op::plain, b, Op::transposed); }) == 2 * 3 * 3 * 5);
+  CHECK(counted([&] { math::gemm(c, a, Op::plain, a, Op::transposed, 1, 0, true); }) == 3 * 3 * 5);
+  CHECK(counted([&] { math::axpby(y, 2, x, 3); }) == 3 * 7);
+  CHECK(counted([&] { math::sum_squares(x); }) == 2 * 7);
+  CHECK(counted([&] {
+          ElementwiseBuilder f;
+          f.store(0, sqrt(lerp(f.column(0), f.column(1), 0.5)));
+          math::elementwise(f.program(), std::vector<ElementRow>{{{y, x}}});
+        }) == 4 * 7);
+}
 
 TEST_CASE(
     "a profile charges self time to the innermost scope, and all rows add up to the wall clock") {

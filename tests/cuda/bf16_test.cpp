@@ -25,7 +25,7 @@ namespace {
 
 constexpr DType kF32 = DType::f32;
 constexpr double kU = 0x1p-8;
-const Quintic kJordan = coefficients("jordan")[0];
+const Quintic kJordan = coefficients("jordan", 1).front();
 
 Array plus(Array x, double factor, const Array& y) {
   for (std::int64_t i = 0; i < x.numel(); ++i) x[i] += factor * y[i];
@@ -67,9 +67,8 @@ Array newton_schulz_in_f64(const Array& g, int steps, bool round) {
 std::vector<Array> newton_schulz_on_gpu(const std::vector<Array>& given, int steps) {
   std::vector<Tensor> matrices;
   for (const Array& g : given) matrices.push_back(g.tensor(kF32, kGpu));
-  Orthogonalization how;
-  how.steps = steps;
-  orthogonalize(matrices, how, std::vector<double>(given.size(), 1));
+  orthogonalize(matrices, {.coefficients = "jordan", .steps = steps},
+                std::vector<double>(given.size(), 1));
   return {matrices.begin(), matrices.end()};
 }
 

@@ -35,7 +35,7 @@ TEST_CASE("rules are sorted, and an unknown one is answered with the nearest") {
   const std::vector<std::string> names = rule_names();
   CHECK(std::is_sorted(names.begin(), names.end()));
   try {
-    make_rule("adam");
+    make_rule("adamww");
     FAIL("no error");
   } catch (const ConfigError& e) {
     CHECK(std::string(e.what()).find("'adamw'") != std::string::npos);

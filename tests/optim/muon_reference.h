@@ -69,19 +69,28 @@ struct ReferenceMuon {
   bool nesterov = true;
   bool additive_eps = false;  ///< ||G|| + eps
   bool sum = false;           ///< M = mu M + G instead of the mean
+  bool corrected = false;     ///< the mean divided by the weight that it has collected
   double kappa = 0;           ///< 0: scale `spectral`
+  bool full = false;          ///< sqrt(r / c), also below 1
+  double safety = 1;
+  std::vector<Quintic> steps = coefficients("jordan");
   Matrix m = {};
+  int t = 0;
 
   void step(Matrix& w, const Matrix& g) {
     if (m.size() == 0) m = Matrix::Zero(g.rows(), g.cols());
+    ++t;
     const double fresh = sum ? 1 : 1 - momentum;
     m = momentum * m + fresh * g;
-    const Matrix u = nesterov ? Matrix(fresh * g + momentum * m) : m;
-    const double n = u.norm();
+    Matrix u = nesterov ? Matrix(fresh * g + momentum * m) : m;
+    if (corrected)
+      u = momentum * m / (1 - std::pow(momentum, t + 1)) + fresh * g / (1 - std::pow(momentum, t));
+    const double n = safety * u.norm();
     const auto r = static_cast<double>(g.rows()), c = static_cast<double>(g.cols());
-    const double scale =
-        kappa > 0 ? kappa * std::sqrt(std::max(r, c)) : std::sqrt(std::max(1.0, r / c));
-    const Matrix o = reference_orth(u, additive_eps ? n + eps : std::max(n, eps));
+    double scale = std::sqrt(std::max(1.0, r / c));
+    if (full) scale = std::sqrt(r / c);
+    if (kappa > 0) scale = kappa * std::sqrt(std::max(r, c));
+    const Matrix o = reference_orth(u, additive_eps ? n + eps : std::max(n, eps), steps);
     w -= lr * decay * w + lr * scale * o;
   }
 };

@@ -124,7 +124,7 @@ TEST_CASE("muon takes matrices and experts, the auxiliary rule takes the rest") 
     CHECK(row(routes, name).lr == 0.003);
   }
   CHECK(row(routes, "qkv").seen_as == "(4, 4) + 2 x (2, 4)");
-  CHECK(row(routes, "qkv").reason == "packed q, k, v, each a matrix of its own");
+  CHECK(row(routes, "qkv").reason == "packed q, k, v");
   CHECK(row(routes, "experts").seen_as == "2 x (4, 6)");
 }
 

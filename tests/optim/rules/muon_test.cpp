@@ -42,17 +42,6 @@ Matrix rotation(std::int64_t n, std::uint64_t seed) {
   return on_singular_values(gaussian_matrix(n, n, seed), [](double s) { return 1 / s; });
 }
 
-Values reference_golden(ReferenceMuon muon, bool transpose = false) {
-  Matrix w = matrix_of(golden_start(), 2, 3);
-  if (transpose) w = w.transpose().eval();
-  for (int t = 1; t <= 3; ++t) {
-    Matrix g = matrix_of(golden_gradient(t), 2, 3);
-    if (transpose) g = g.transpose().eval();
-    muon.step(w, g);
-  }
-  return values_of(w);
-}
-
 const Values kKeller{.49909733, -.30383198, .79082717, -.09552806, .39188906, -.59710337};
 const Values kTorch{.49909699, -.30383173, .79082653, -.09552834, .39188967, -.59710269};
 const Values kPlain{.51445340, -.31480673, .80244750, -.10191509, .38907966, -.62484509};
@@ -60,28 +49,119 @@ const Values kTransposed{.49956734, -.09465759, -.30509693, .39060447, .78984224
 
 }  // namespace
 
-// Golden vectors: torch.optim.Muon's formula (eps as a lower bound) and Jordan's code (eps added).
-TEST_CASE("muon takes the golden steps of torch.optim.Muon") {
+// Golden vectors, computed in f64 by the formulas of the codes that the presets are named after.
+TEST_CASE("muon's presets take the golden steps") {
+  struct Case {
+    const char* preset;
+    Settings more;
+    Values golden;
+  };
+  const Values moonlight{.49773034, -.30015324, .79369127, -.09805960, .39562501, -.59664813};
   const DType dtype = GENERATE(DType::f64, DType::f32);
-  CHECK(largest_difference(golden_run(kDecayed, dtype), kTorch) < golden_tolerance(dtype));
+  for (const Case& c :
+       std::vector<Case>{{"keller", {}, kKeller},
+                         {"keller", {{"muon.nesterov", "false"}}, kPlain},
+                         {"keller",
+                          {{"muon.coefficients", "pe"}},
+                          {.49887584, -.30043158, .79800926, -.09861694, .39436385, -.60125471}},
+                         {"torch", {}, kTorch},
+                         {"moonlight", {}, moonlight},
+                         {"keras", {}, moonlight},
+                         {"optax",
+                          {{"weight_decay", "0"}},
+                          {.50081343, -.30470513, .79391859, -.09589807, .39423732, -.60110492}}}) {
+    Settings settings = with(kDecayed, {{"muon.preset", c.preset}});
+    settings.erase("muon.scale");
+    INFO(c.preset);
+    CHECK(largest_difference(golden_run(with(settings, c.more), dtype), c.golden) <
+          golden_tolerance(dtype));
+  }
+  Settings keller = with(kDecayed, {{"muon.preset", "keller"}});
+  CHECK(largest_difference(golden_run(keller, dtype, 0, true), kTransposed) <
+        golden_tolerance(dtype));
 }
 
-TEST_CASE("muon takes the golden steps of Jordan's code up to where eps stands") {
-  // The oracle has Jordan's eps as an option, and shows that this is the only difference.
-  CHECK(largest_difference(reference_golden({.decay = 0.1, .additive_eps = true}), kKeller) < 1e-8);
-  CHECK(largest_difference(
-            reference_golden({.decay = 0.1, .nesterov = false, .additive_eps = true}), kPlain) <
-        1e-8);
-  CHECK(largest_difference(reference_golden({.decay = 0.1, .additive_eps = true}, true),
-                           kTransposed) < 1e-8);
+TEST_CASE("muon's presets are the columns of their table") {
+  const std::string dion =
+      "8.156554524902461 -22.48329292557795 15.878769915207462; "
+      "4.042929935166739 -2.808917465908714 0.5000178451051316; "
+      "3.8916678022926607 -2.772484153217685 0.5060648178503393; "
+      "3.285753657755655 -2.3681294933425376 0.46449024233003106; "
+      "2.3465413258596377 -1.7097828382687081 0.42323551169305323";
+  const std::map<std::string, ReferenceMuon> table{
+      {"muonlab", {.kappa = 0.2}},
+      {"keller", {.additive_eps = true}},
+      {"moonlight", {.additive_eps = true, .sum = true, .kappa = 0.2}},
+      {"torch", {}},
+      {"optax", {.eps = 1e-8, .additive_eps = true, .corrected = true}},
+      {"keras", {.additive_eps = true, .sum = true, .kappa = 0.2}},
+      {"dion",
+       {.eps = 1e-6,
+        .nesterov = false,
+        .additive_eps = true,
+        .sum = true,
+        .full = true,
+        .safety = 1.02,
+        .steps = coefficients(dion)}},
+      {"heavyball", {.momentum = 0.9, .steps = coefficients("you5")}},
+      {"v4", {.sum = true, .kappa = 0.18, .steps = coefficients("v4")}}};
+  // Gradients so faint that it shows where eps stands.
+  const std::pair<int, int> shape = GENERATE(std::pair{6, 10}, std::pair{10, 6});
+  const Matrix w0 = gaussian_matrix(shape.first, shape.second, 1);
+  const std::vector<Matrix> g = gradients(shape.first, shape.second, 4, 1e-7);
+  for (const auto& [preset, reference] : table) {
+    ReferenceMuon muon = reference;
+    Matrix expected = w0;
+    for (const Matrix& x : g) muon.step(expected, x);
+    INFO(preset);
+    const Matrix w = run({{"optimizer", "muon"}, {"lr", "0.02"}, {"muon.preset", preset}}, w0, g);
+    CHECK(distance(w, expected) < 1e-12);
+    for (const auto& [other, unlike] : table) {  // and no other column
+      if (other == preset || preset == "moonlight" || preset == "keras") continue;  // twins
+      ReferenceMuon wrong = unlike;
+      Matrix elsewhere = w0;
+      for (const Matrix& x : g) wrong.step(elsewhere, x);
+      CHECK(distance(w, elsewhere) > 1e-9);
+    }
+  }
+}
 
-  CHECK(largest_difference(golden_run(kDecayed, DType::f64), reference_golden({.decay = 0.1})) <
-        1e-12);
-  const Settings plain = with(kDecayed, {{"muon.nesterov", "false"}});
-  CHECK(largest_difference(golden_run(plain, DType::f64),
-                           reference_golden({.decay = 0.1, .nesterov = false})) < 1e-12);
-  CHECK(largest_difference(golden_run(kDecayed, DType::f64, 0, true),
-                           reference_golden({.decay = 0.1}, true)) < 1e-12);
+TEST_CASE("options of muon win over its preset, and an unknown preset is refused") {
+  OptimizerConfig config = configured({{"muon.preset", "v4"}, {"muon.kappa", "0.5"}});
+  std::map<std::string, std::string> now;
+  for (const Option& o : options(config)) now[o.name] = o.get();
+  CHECK(now["muon.kappa"] == "0.5");
+  CHECK(now["muon.coefficients"] == "v4");
+  CHECK(now["muon.form"] == "sum");
+  CHECK_THROWS_AS(configured({{"muon.preset", "kellr"}}), ConfigError);
+}
+
+TEST_CASE("muon's sum and mean of the gradients point the same way, a corrected mean does not") {
+  const Matrix w0 = gaussian_matrix(16, 24, 1);
+  const std::vector<Matrix> g = gradients(16, 24, 3);
+  const Matrix mean = run(kSpectral, w0, g);
+  CHECK(distance(run(with(kSpectral, {{"muon.form", "sum"}}), w0, g), mean) < 1e-12);
+  CHECK(distance(run(with(kSpectral, {{"muon.form", "mean_corrected"}}), w0, g), mean) > 1e-4);
+}
+
+TEST_CASE("muon.split decides what is a matrix of its own") {
+  const std::vector<Block> blocks{{0, 8, "q", 2}, {8, 12, "k"}, {12, 16, "v"}};
+  const Values start = gaussian(16 * 6, 1), g = gaussian(16 * 6, 2);
+  const auto updated = [&](const std::string& split, std::vector<Block> of) {
+    std::vector<Parameter> params{
+        parameter({"qkv", ParamKind::matrix, {16, 6}, std::move(of), ""}, start)};
+    Optimizer optimizer(params, configured(with(kSpectral, {{"muon.split", split}})));
+    set_grad(params[0], g);
+    optimizer.step();
+    return weights(params);
+  };
+  CHECK(same_bits(updated("none", blocks), updated("qkv", {})));
+  CHECK(same_bits(updated("qkv", blocks),
+                  updated("qkv", {{0, 8, "a"}, {8, 12, "b"}, {12, 16, "c"}})));
+  CHECK(same_bits(updated("head", blocks),
+                  updated("qkv", {{0, 4, "a"}, {4, 8, "b"}, {8, 12, "c"}, {12, 16, "d"}})));
+  CHECK(largest_difference(updated("none", blocks), updated("qkv", blocks)) > 1e-3);
+  CHECK(largest_difference(updated("head", blocks), updated("qkv", blocks)) > 1e-3);
 }
 
 TEST_CASE("one update of muon moves along the polynomial of the singular values") {
@@ -218,4 +298,15 @@ TEST_CASE("experts of a stack get the bits of separate weights") {
   one.step();
   three.step();
   CHECK(same_bits(weights(stack), weights(apart)));
+}
+
+TEST_CASE("options of muon that cannot matter beside others say so") {
+  const auto why = [](const Settings& settings, const char* option) {
+    return why_unused(configured(with({{"optimizer", "muon"}}, settings)), option);
+  };
+  CHECK(why({}, "muon.kappa").empty());
+  CHECK(why({{"muon.scale", "spectral"}}, "muon.kappa") == "only scale rms has a kappa");
+  CHECK(why({}, "muon.ns_steps").empty());
+  CHECK(why({{"muon.coefficients", "svd"}}, "muon.ns_steps") == "singular values take no steps");
+  CHECK(why({{"muon.coefficients", "svd"}}, "muon.momentum").empty());
 }

@@ -14,8 +14,12 @@ TEST_CASE("sgd with momentum takes the golden steps") {
 
 TEST_CASE("sgd with Nesterov momentum and an L2 penalty takes the golden steps") {
   const DType dtype = GENERATE(DType::f64, DType::f32);
-  const Values w =
-      golden_run({{"optimizer", "sgd"}, {"lr", "0.1"}, {"sgd.nesterov", "true"}}, dtype, 0.1);
+  const Values w = golden_run({{"optimizer", "sgd"},
+                               {"lr", "0.1"},
+                               {"sgd.nesterov", "true"},
+                               {"sgd.l2", "true"},
+                               {"weight_decay", "0.1"}},
+                              dtype);
   CHECK(largest_difference(w, {.46889614, -.28306296, .74649157, -.09127423, .36186775,
                                -.56493498}) < golden_tolerance(dtype));
 }

@@ -1,6 +1,7 @@
 #include "optim/steps/matrix_view.h"
 
 #include "core/error.h"
+#include "nn/gpt.h"
 #include "optim/steps/shape_scale.h"
 #include "tests/optim/optim_cases.h"
 #include "tests/support/catch.h"
@@ -62,4 +63,34 @@ TEST_CASE("shape scales") {
   CHECK(shape_scale(ShapeScale::rms, {512, 128}, 0.3) == Approx(0.3 * std::sqrt(512.0)));
   CHECK(shape_scale(ShapeScale::spectral, {128, 512}, 0.2) == 1);
   CHECK(shape_scale(ShapeScale::spectral, {512, 128}, 0.2) == Approx(2));
+}
+
+TEST_CASE("a packed weight splits into nothing, blocks, or heads") {
+  const ParamInfo info{
+      "qkv", ParamKind::matrix, {16, 6}, {{0, 8, "q", 4}, {8, 12, "k", 2}, {12, 16, "v", 2}}, ""};
+  CHECK(MatrixView(info, Split::none).str() == "(16, 6)");
+  CHECK(MatrixView(info).str() == "(8, 6) + 2 x (4, 6)");
+  CHECK(MatrixView(info, Split::head).str() == "8 x (2, 6)");
+  CHECK(MatrixView(info, Split::head).shapes() == std::vector<Shape>(8, Shape{2, 6}));
+  ParamInfo uneven = info;
+  uneven.blocks[0].heads = 3;
+  CHECK_NOTHROW(MatrixView(uneven));
+  CHECK_THROWS_AS(MatrixView(uneven, Split::head), ConfigError);
+}
+
+TEST_CASE("the attention layer says how many heads its blocks have") {
+  GptConfig config;
+  config.n_layer = 1;
+  config.n_head = 4;
+  config.n_kv_head = 2;
+  config.n_embd = 32;
+  config.block_size = 8;
+  config.vocab_size = 10;
+  bool found = false;
+  for (const Parameter& p : Gpt(config, 1).parameters())
+    if (!p.info.blocks.empty()) {
+      found = true;
+      CHECK(MatrixView(p.info, Split::head).str() == "8 x (8, 32)");
+    }
+  CHECK(found);
 }
