@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -36,9 +37,14 @@ void write_all(const FileDescriptor& file, std::string_view text,
   }
 }
 
-std::string read_text(const std::filesystem::path& path) {
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) throw_errno("open", path);
+std::string read_text(const std::filesystem::path& path, std::size_t most) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status {};
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0) throw_errno("open", path);
+  if (!S_ISREG(status.st_mode))
+    throw IoError(fmt::format(
+        "cannot read {}: it is no regular file; save what comes from a pipe or a device to one",
+        path.string()));
   std::string text;
   char part[1 << 16];
   for (;;) {
@@ -47,6 +53,11 @@ std::string read_text(const std::filesystem::path& path) {
     if (n < 0) throw_errno("read", path);
     if (n == 0) return text;
     text.append(part, static_cast<std::size_t>(n));
+    if (text.size() > most)
+      throw IoError(
+          fmt::format("cannot read {}: it has more than {} MiB, so it is not the file "
+                      "that was expected here",
+                      path.string(), most >> 20));
   }
 }
 

@@ -1,13 +1,18 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
 
 namespace muonlab {
 
-/// The contents of a file. Throws: IoError.
-std::string read_text(const std::filesystem::path& path);
+/// More than any configuration or vocabulary has, in bytes: what is longer is the wrong file.
+inline constexpr std::size_t kMostText = std::size_t{16} << 20;
+
+/// The contents of a regular file: a device may have no end, and a pipe would be waited for.
+/// Throws: IoError, also for more than `most` bytes.
+std::string read_text(const std::filesystem::path& path, std::size_t most = kMostText);
 
 /// Writes a file so that a reader finds either the old contents or all of the new ones, also after
 /// a loss of power. Throws: IoError.

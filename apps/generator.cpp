@@ -13,7 +13,7 @@ Tensor as_row(std::span<const std::int32_t> ids) { return Tensor::from({1, std::
 
 }  // namespace
 
-std::int32_t draw_token(std::span<const float> logits, const SamplingOptions& options, double u) {
+std::int32_t draw_token(std::span<const double> logits, const SamplingOptions& options, double u) {
   const auto most_likely = std::max_element(logits.begin(), logits.end());
   if (options.temperature == 0) return static_cast<std::int32_t>(most_likely - logits.begin());
 
@@ -29,8 +29,7 @@ std::int32_t draw_token(std::span<const float> logits, const SamplingOptions& op
   std::vector<double> cumulative(ids.size());
   double sum = 0;
   for (std::size_t i = 0; i < ids.size(); ++i)
-    cumulative[i] = sum +=
-        std::exp((static_cast<double>(logit(ids[i])) - *most_likely) / options.temperature);
+    cumulative[i] = sum += std::exp((logit(ids[i]) - *most_likely) / options.temperature);
   if (options.top_p < 1) {
     const auto last = std::lower_bound(cumulative.begin(), cumulative.end(), options.top_p * sum);
     cumulative.erase(std::min(last + 1, cumulative.end()), cumulative.end());
@@ -54,9 +53,9 @@ std::int32_t Generator::next() {
     window_.erase(window_.begin(), window_.end() - (block + 1) / 2);
     cache_.length = 0;
   }
-  const Tensor logits = next_logits().to(Device{});
+  const std::vector<double> logits = next_logits().to_vector();
   const double u = Rng(options_.seed, RngPurpose::sample).uniform(drawn_++);
-  const std::int32_t id = draw_token(logits.host<float>(), options_, u);
+  const std::int32_t id = draw_token(logits, options_, u);
   window_.push_back(id);
   return id;
 }

@@ -18,7 +18,7 @@ struct SamplingOptions {
 
 /// The token that a uniform number u in [0, 1) selects. Equal logits keep the order of their ids.
 /// Paper: Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p).
-std::int32_t draw_token(std::span<const float> logits, const SamplingOptions& options, double u);
+std::int32_t draw_token(std::span<const double> logits, const SamplingOptions& options, double u);
 
 /// Writes tokens one by one. The model sees at most block_size of them: when its window is full,
 /// the newer half stays and the window fills up again, so that cached keys and values, which belong

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <limits>
 
 #include "apps/json.h"
 #include "core/error.h"
@@ -79,6 +81,39 @@ std::size_t length_up_to(std::string_view text, std::string_view prefix, std::in
   return length;
 }
 
+/// A file of metrics, however long: it grows with the run.
+std::string read_whole(const fs::path& path) {
+  return read_text(path, std::numeric_limits<std::size_t>::max());
+}
+
+bool is_there(const fs::path& path) {
+  std::error_code error;  // also links that lead nowhere
+  return fs::symlink_status(path, error).type() != fs::file_type::not_found;
+}
+
+/// Those of the files named in the header that no start of a run left which was killed: one that
+/// got no further than `create` has no line in its metrics, and their header comes before all else.
+std::vector<std::string> foreign_files(const fs::path& folder) {
+  const auto text_of = [&](const char* name) -> std::optional<std::string> {
+    if (!is_there(folder / name)) return "";
+    try {
+      return read_text(folder / name);
+    } catch (const IoError&) {  // a folder, a device, too long: nothing that a start makes
+      return std::nullopt;
+    }
+  };
+  const auto csv = text_of(kMetricsCsv), json = text_of(kMetricsJson);
+  std::vector<std::string> names;
+  if (!csv || !csv_header().starts_with(*csv)) names.emplace_back(kMetricsCsv);
+  if (!json || !json->empty()) names.emplace_back(kMetricsJson);
+  if (csv != csv_header())
+    for (const char* name : {kRoutesFile, kTokenizerFile, kManifestFile})
+      if (is_there(folder / name)) names.emplace_back(name);
+  if (const fs::path best = fs::path(kCheckpoints) / kBestCheckpoint; is_there(folder / best))
+    names.push_back(best.string());
+  return names;
+}
+
 void remove_file(const fs::path& path) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_errno("remove", path);
 }
@@ -94,15 +129,25 @@ FileDescriptor lock_folder(const fs::path& path) {
   return lock;
 }
 
+fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
+  return folder / kCheckpoints / fmt::format("{}{:08}{}", kStepPrefix, step, kCheckpointSuffix);
+}
+
+/// The step that a checkpoint's file name says.
+std::optional<std::int64_t> step_in_name(const fs::path& file) {
+  const auto step = leading_number(file.filename().string(), kStepPrefix);
+  if (!step || file.filename() != checkpoint_path("", *step).filename()) return std::nullopt;
+  return step;
+}
+
 /// Removes what a process that was killed while writing a checkpoint left behind.
 void remove_unfinished(const fs::path& folder) {
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder / kCheckpoints, error))
-    if (entry.path().extension() == ".tmp") remove_file(entry.path());
-}
-
-fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
-  return folder / kCheckpoints / fmt::format("{}{:08}{}", kStepPrefix, step, kCheckpointSuffix);
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder / kCheckpoints, error)) {
+    const fs::path meant = entry.path().stem();
+    if (entry.path().extension() == ".tmp" && (meant == kBestCheckpoint || step_in_name(meant)))
+      remove_file(entry.path());
+  }
 }
 
 }  // namespace
@@ -111,10 +156,7 @@ std::vector<CheckpointFile> list_checkpoints(const fs::path& folder) {
   std::vector<CheckpointFile> files;
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder / kCheckpoints, error)) {
-    const std::string name = entry.path().filename().string();
-    const auto step = leading_number(name, kStepPrefix);
-    if (step && entry.path() == checkpoint_path(folder, *step))
-      files.push_back({*step, entry.path()});
+    if (const auto step = step_in_name(entry.path())) files.push_back({*step, entry.path()});
   }
   if (error && error != std::errc::no_such_file_or_directory)
     throw IoError(
@@ -126,22 +168,43 @@ std::vector<CheckpointFile> list_checkpoints(const fs::path& folder) {
 
 std::vector<MetricsRow> read_metrics(const fs::path& folder) {
   std::vector<MetricsRow> rows;
-  const std::string text = read_text(folder / kMetricsCsv);
+  const std::string text = read_whole(folder / kMetricsCsv);
   std::string_view rest = text;
+  const auto next_cell = [](std::string_view& line) {
+    const std::size_t comma = std::min(line.find(','), line.size());
+    const std::string_view cell = line.substr(0, comma);
+    line.remove_prefix(std::min(comma + 1, line.size()));
+    return cell;
+  };
+  std::vector<const Column*> columns;  // behind the step; null where the name is not known
   for (std::size_t end; (end = rest.find('\n')) != std::string_view::npos;
        rest.remove_prefix(end + 1)) {
     std::string_view line = rest.substr(0, end);
-    const auto step = leading_number(line, "");
-    if (!step) continue;  // the header
+    const std::string_view first = next_cell(line);
+    if (rest.data() == text.data()) {
+      if (first != "step")
+        throw FormatError(fmt::format(
+            "{} begins with no line of column names; those that this version writes "
+            "are {}",
+            (folder / kMetricsCsv).string(), csv_header().substr(0, csv_header().size() - 1)));
+      while (!line.empty()) {
+        const std::string_view name = next_cell(line);
+        const auto known = std::find_if(kColumns.begin(), kColumns.end(),
+                                        [&](const Column& c) { return c.name == name; });
+        columns.push_back(known == kColumns.end() ? nullptr : &*known);
+      }
+      continue;
+    }
+    const auto step = leading_number(first, "");
+    if (!step) continue;
     MetricsRow row;
     row.step = *step;
-    for (const Column& column : kColumns) {
-      const std::size_t comma = line.find(',');
-      if (comma == std::string_view::npos) break;
-      line.remove_prefix(comma + 1);
+    for (const Column* column : columns) {
+      const std::string_view cell = next_cell(line);
       double value = 0;
-      if (std::from_chars(line.data(), line.data() + line.size(), value).ec == std::errc())
-        row.*column.member = value;
+      if (column &&
+          std::from_chars(cell.data(), cell.data() + cell.size(), value).ec == std::errc())
+        row.*column->member = value;
     }
     rows.push_back(row);
   }
@@ -149,8 +212,7 @@ std::vector<MetricsRow> read_metrics(const fs::path& folder) {
 }
 
 bool RunFolder::holds_run(const fs::path& folder) {
-  std::error_code error;
-  return fs::exists(folder / kConfigFile, error);
+  return is_there(folder / kConfigFile) || !list_checkpoints(folder).empty();
 }
 
 void RunFolder::require_no_run(const fs::path& folder) {
@@ -159,6 +221,11 @@ void RunFolder::require_no_run(const fs::path& folder) {
         fmt::format("{0} already holds a run; continue it with --resume {0}, replace it with "
                     "--force, or choose another --out",
                     folder.string()));
+  if (const auto names = foreign_files(folder); !names.empty())
+    throw ConfigError(
+        fmt::format("{} already holds {}, where a run would write its own; choose another --out, "
+                    "or replace them with --force",
+                    folder.string(), fmt::join(names, ", ")));
 }
 
 RunFolder::RunFolder(fs::path path, FileDescriptor lock)
@@ -210,10 +277,16 @@ void RunFolder::append(const MetricsRow& row) {
 }
 
 RunFolder::Removed RunFolder::rewind(std::int64_t step) {
+  if (const std::string text = read_whole(path_ / kMetricsCsv);
+      !csv_header().starts_with(text) && !text.starts_with(csv_header()))
+    throw FormatError(
+        fmt::format("{} does not begin with the columns that this version writes, so no line can "
+                    "be added to it; move it away, and the run goes on with a new one",
+                    (path_ / kMetricsCsv).string()));
   Removed removed;
   const auto cut = [&](const FileDescriptor& file, const char* name, std::string_view prefix) {
     const fs::path path = path_ / name;
-    const std::string text = read_text(path);
+    const std::string text = read_whole(path);
     const std::size_t length = length_up_to(text, prefix, step);
     if (::ftruncate(file.get(), static_cast<off_t>(length)) != 0) throw_errno("shorten", path);
     removed.metrics =

@@ -38,20 +38,23 @@ struct CheckpointFile {
 };
 /// The numbered checkpoints of a run folder, oldest first. Throws: IoError.
 std::vector<CheckpointFile> list_checkpoints(const std::filesystem::path& folder);
-/// The lines of a run's metrics. Throws: IoError.
+/// The lines of a run's metrics; columns that this version does not know are left out.
+/// Throws: IoError; FormatError if the file begins with no line of column names.
 std::vector<MetricsRow> read_metrics(const std::filesystem::path& folder);
 
 /// A run folder that this process writes. The folder itself carries the lock (flock), which the
 /// operating system releases however the process ends.
 class RunFolder {
  public:
-  /// True if a run was begun in this folder.
+  /// True if there is a run to go on with in this folder: its configuration, or a numbered
+  /// checkpoint, which holds the configuration too.
   static bool holds_run(const std::filesystem::path& folder);
-  /// Throws: ConfigError if the folder holds a run.
+  /// Throws: ConfigError naming what the folder holds of a run, or of the user's own under a name
+  /// that a run needs. What a start that was killed leaves behind does not count.
   static void require_no_run(const std::filesystem::path& folder);
 
   /// Makes and locks the folder. `force`: a run in it is deleted, which means the files named above
-  /// and nothing else. Throws: ConfigError if it holds a run without `force`; IoError, also if
+  /// and nothing else. Throws: ConfigError as require_no_run without `force`; IoError, also if
   /// another process writes here.
   static RunFolder create(const std::filesystem::path& folder, bool force);
   /// Locks the folder of an existing run. Throws: IoError.
@@ -69,7 +72,8 @@ class RunFolder {
     std::int64_t metrics = 0;               ///< lines
   };
   /// Removes what lies behind `step`: lines of the metrics, checkpoints, and what a killed process
-  /// left half written. Throws: IoError.
+  /// left half written. Throws: IoError; FormatError if the metrics have other columns than those
+  /// that this version writes, and then nothing was removed.
   Removed rewind(std::int64_t step);
 
   /// Writes a numbered checkpoint, then removes all but the latest two. Throws: IoError; the

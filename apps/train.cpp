@@ -84,6 +84,14 @@ bool same_path(const fs::path& a, const fs::path& b) {
   return fs::weakly_canonical(a) == fs::weakly_canonical(b);
 }
 
+/// The options of a run; a checkpoint holds them as well as their file.
+std::vector<Assignment> saved_config(const Plan& plan) {
+  if (fs::exists(plan.folder / kConfigFile)) return read_config(plan.folder / kConfigFile);
+  const fs::path path =
+      plan.checkpoint.empty() ? find_run(plan.folder).checkpoint : plan.checkpoint;
+  return parse_config(read_run_state(TensorFile(path).metadata(), path).config, path.string());
+}
+
 void plan_resumed(const Call& call, std::span<const Assignment> flags, Plan& plan) {
   if (call.force)
     throw ConfigError("--force replaces a run and --resume goes on with it; use one of them");
@@ -99,7 +107,7 @@ void plan_resumed(const Call& call, std::span<const Assignment> flags, Plan& pla
     throw ConfigError(fmt::format("--resume goes on in {}; --out cannot name another folder",
                                   plan.folder.string()));
 
-  std::vector<Assignment> file = read_config(plan.folder / kConfigFile);
+  std::vector<Assignment> file = saved_config(plan);
   TrainConfig saved;
   saved.layer(file, {});
   if (!call.config.empty())

@@ -48,7 +48,8 @@ OptionTable options(RunConfig& c) {
                   "where to compute; auto: on a GPU where there is one")
           .enumeration(
               "precision", c.precision, {"f32", "tf32", "bf16"},
-              "of matrix products, on a GPU; tf32, bf16: shorter factors, which are faster")
+              "on GPUs; tf32: faster products of shorter factors; bf16: shorter still, and "
+              "activations too")
           .integer("eval_interval", c.eval_interval, {0, 1e9},
                    "updates between two evaluations; 0: none")
           .integer("eval_batches", c.eval_batches, {1, 1e6},

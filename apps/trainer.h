@@ -28,8 +28,11 @@ struct StepResult {
 /// Logits that are not finite give some label.
 Tensor draw_labels(const Tensor& logits, const Rng& rng);
 
-/// Turns batches into updates of a model. What step k does depends on the weights, the optimizer's
-/// state and k alone, so that a run can go on from any checkpoint with the same bits.
+/// Turns batches into updates of a model. What step k = 0, 1, ... does depends on the weights, the
+/// optimizer's state and k alone, so that a run can go on from any checkpoint with the same bits:
+/// micro-batch m takes the rows (k; m batch ... (m + 1) batch - 1), and its dropout masks have the
+/// number k grad_accum + m. Rates follow the optimizer's own count of updates, which is k less the
+/// steps that it skipped.
 class Trainer {
  public:
   /// Keeps references to both. `seed` is that of the dropout masks.

@@ -47,17 +47,22 @@ TrainingLoop::TrainingLoop(const RunConfig& config, RunState state, const Gpt& m
 
 Ending TrainingLoop::run() {
   start_ = Clock::now();
-  try {
-    return run_to_end();
-  } catch (const IoError& error) {
+  const auto and_how_to_go_on = [&](const Error& error) {
     const auto kept = list_checkpoints(folder_.path());
-    throw IoError(fmt::format(
+    return fmt::format(
         "step {}: {}; {}", state_.step, error.what(),
         kept.empty()
             ? std::string("no checkpoint was written before")
             : fmt::format(
                   "the checkpoint of step {} is whole, so when this is mended go on with\n  {}",
-                  kept.back().step, command_text("train --resume", folder_.path().string()))));
+                  kept.back().step, command_text("train --resume", folder_.path().string())));
+  };
+  try {
+    return run_to_end();
+  } catch (const IoError& error) {
+    throw IoError(and_how_to_go_on(error));
+  } catch (const DeviceError& error) {
+    throw DeviceError(and_how_to_go_on(error));
   }
 }
 

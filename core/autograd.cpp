@@ -27,8 +27,7 @@ void Var::zero_grad() {
 GradSink::Target GradSink::open(const Tensor& like) {
   GradSlot& s = *slot_;
   if (!s.filled) {
-    if (!s.grad.defined() || s.given)
-      s.grad = Tensor::empty(like.shape(), like.dtype(), like.device());
+    s.grad = Tensor::empty(like.shape(), like.dtype(), like.device());
     s.filled = true;
     s.given = false;
     return {s.grad, 0};

@@ -14,6 +14,8 @@ namespace muonlab {
 // The seam between the engine and a device: one abstract class at the granularity of primitives.
 // Every kernel takes a plain struct whose comments are its contract. All tensors of a call live on
 // the backend's device and share one floating dtype unless said; callers have checked the shapes.
+// Where activations and their gradients are bf16, parameters, the gradients of those, statistics
+// (mean, rstd, lse, max_logit) and losses are f32: wide_type() of theirs.
 // "beta" is 0 or 1 (any number in gemm): the kernel computes dst = beta * dst + value, so 0 assigns
 // and 1 adds.
 // Letters: N rows, C channels, B batch, T time, H heads, D head size, V vocabulary.
@@ -23,7 +25,8 @@ enum class Activation : std::uint8_t { none, gelu, gelu_tanh, relu, relu_squared
 
 /// C = alpha op(A) op(B) + beta C for each of `batch` matrices; op transposes where asked.
 /// a: (m, k), or (k, m) if trans_a; b: (k, n), or (n, k) if trans_b; c: (m, n). A rank-3 tensor has
-/// the batch first; all three are batched, or none.
+/// the batch first; all three are batched, or none. Each of them may be bf16 or f32: if one is
+/// bf16, factors are rounded to it; sums are in f32.
 struct GemmArgs {
   Tensor a{}, b{}, c{};
   bool trans_a = false, trans_b = false;
@@ -141,12 +144,12 @@ struct ElementwiseArgs {
   std::span<const ElementRow> rows;
 };
 
-/// How products of f32 matrices are computed. Sums are in f32 always; the tensor cores of GPUs take
-/// shorter factors several times faster.
+/// How a model with f32 parameters is computed. Sums are in f32 always; the tensor cores of GPUs
+/// take shorter factors several times faster.
 enum class Precision : std::uint8_t {
   f32,
-  tf32,  ///< factors are rounded to ten bits behind the point
-  bf16,  ///< factors are rounded to bf16, which has seven
+  tf32,  ///< factors of products are rounded to ten bits behind the point
+  bf16,  ///< factors are rounded to bf16, which has seven, and activations are kept in it
 };
 
 /// What one device must be able to do.
@@ -172,6 +175,8 @@ class Backend {
 
   /// Of everything from now on. Throws: ConfigError if the device cannot compute so.
   virtual void set_precision(Precision precision) = 0;
+  /// That of what a model computes from parameters of type `t`, at the present precision.
+  virtual DType activation_type(DType t) const = 0;
 
   // Primitives.
   virtual void gemm(const GemmArgs&) = 0;

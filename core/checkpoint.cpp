@@ -42,7 +42,17 @@ constexpr const char* kVersionKey = "muonlab_format";
 constexpr const char* kVersion = "1";
 
 const char* type_in_file(DType t) {
-  return t == DType::f32 ? "F32" : t == DType::f64 ? "F64" : "I32";
+  switch (t) {
+    case DType::f32:
+      return "F32";
+    case DType::f64:
+      return "F64";
+    case DType::i32:
+      return "I32";
+    case DType::bf16:
+      break;
+  }
+  throw DtypeError("[checkpoint] tensors are written as f32, f64 or i32; got bf16");
 }
 
 std::string quote(const std::string& text) {

@@ -26,7 +26,7 @@ using Metadata = std::map<std::string, std::string>;
 /// fsynced and renamed, so that a reader finds either the old file or the whole new one; nothing
 /// the size of the model is held in memory beside the tensors. One writer per path at a time.
 /// Throws: IoError (naming the path and the reason; the temporary file is removed); FormatError for
-/// a name that is given twice.
+/// a name that is given twice; DtypeError.
 void write_tensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                    Metadata metadata);
 

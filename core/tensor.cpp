@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+
 #include "core/backend.h"
 #include "core/error.h"
 
@@ -96,6 +98,13 @@ std::vector<double> Tensor::to_vector() const {
     case DType::i32: {
       const auto h = t.host<std::int32_t>();
       return {h.begin(), h.end()};
+    }
+    case DType::bf16: {
+      const auto* bits = static_cast<const std::uint16_t*>(t.raw());
+      std::vector<double> values;
+      for (std::int64_t i = 0; i < t.numel(); ++i)
+        values.push_back(std::bit_cast<float>(std::uint32_t{bits[i]} << 16));
+      return values;
     }
   }
   return {};

@@ -53,64 +53,66 @@ struct Silu {
   }
 };
 
-template <class Act>
-__global__ void __launch_bounds__(256) activation(const float* x, float* y, std::int64_t n) {
+template <class Act, class T>
+__global__ void __launch_bounds__(256) activation(const T* x, T* y, std::int64_t n) {
   const std::int64_t i = global_index();
-  if (i < n) y[i] = Act::at(x[i]).value;
+  if (i < n) y[i] = static_cast<T>(Act::at(static_cast<float>(x[i])).value);
 }
 
 /// y may be null.
-template <class Act>
+template <class Act, class T>
 __global__ void __launch_bounds__(256)
-    activation_backward(const float* x, const float* dy, float* dx, float* y, float beta,
-                        std::int64_t n) {
+    activation_backward(const T* x, const T* dy, T* dx, T* y, float beta, std::int64_t n) {
   const std::int64_t i = global_index();
   if (i >= n) return;
-  const Activated at = Act::at(x[i]);
-  float gradient = dy[i] * at.slope;
-  if (beta != 0) gradient += beta * dx[i];
-  if (y) y[i] = at.value;
-  dx[i] = gradient;
+  const Activated at = Act::at(static_cast<float>(x[i]));
+  float gradient = static_cast<float>(dy[i]) * at.slope;
+  if (beta != 0) gradient += beta * static_cast<float>(dx[i]);
+  if (y) y[i] = static_cast<T>(at.value);
+  dx[i] = static_cast<T>(gradient);
 }
 
 }  // namespace kern
 
 namespace {
 
-/// Calls f with the activation as a type.
+/// Calls f with the activation as a type, and a zero of the type of the elements.
 template <class F>
-void with_activation(Activation kind, const F& f) {
-  switch (kind) {
-    case Activation::none:
-      return f(kern::Identity{});
-    case Activation::gelu:
-      return f(kern::Gelu{});
-    case Activation::gelu_tanh:
-      return f(kern::GeluTanh{});
-    case Activation::relu:
-      return f(kern::Relu{});
-    case Activation::relu_squared:
-      return f(kern::ReluSquared{});
-    case Activation::silu:
-      return f(kern::Silu{});
-  }
+void with_variant(Activation kind, const Tensor& x, const F& f) {
+  with_type(x, [&](auto zero) {
+    switch (kind) {
+      case Activation::none:
+        return f(kern::Identity{}, zero);
+      case Activation::gelu:
+        return f(kern::Gelu{}, zero);
+      case Activation::gelu_tanh:
+        return f(kern::GeluTanh{}, zero);
+      case Activation::relu:
+        return f(kern::Relu{}, zero);
+      case Activation::relu_squared:
+        return f(kern::ReluSquared{}, zero);
+      case Activation::silu:
+        return f(kern::Silu{}, zero);
+    }
+  });
 }
 
 }  // namespace
 
 void CudaBackend::activation(const ActivationArgs& a) {
   const std::int64_t n = a.x.numel();
-  with_activation(a.kind, [&](auto act) {
-    launch(kern::activation<decltype(act)>, divide_up(n, 256), 256, 0, stream_.get(), f32(a.x),
-           f32(a.y), n);
+  with_variant(a.kind, a.x, [&]<class Act, class T>(Act, T) {
+    launch(kern::activation<Act, T>, divide_up(n, 256), 256, 0, stream_.get(), elements<T>(a.x),
+           elements<T>(a.y), n);
   });
 }
 
 void CudaBackend::activation_backward(const ActivationBackwardArgs& a) {
   const std::int64_t n = a.x.numel();
-  with_activation(a.kind, [&](auto act) {
-    launch(kern::activation_backward<decltype(act)>, divide_up(n, 256), 256, 0, stream_.get(),
-           f32(a.x), f32(a.dy), f32(a.dx), f32(a.y), static_cast<float>(a.beta), n);
+  with_variant(a.kind, a.x, [&]<class Act, class T>(Act, T) {
+    launch(kern::activation_backward<Act, T>, divide_up(n, 256), 256, 0, stream_.get(),
+           elements<T>(a.x), elements<T>(a.dy), elements<T>(a.dx), elements<T>(a.y),
+           static_cast<float>(a.beta), n);
   });
 }
 

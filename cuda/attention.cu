@@ -20,7 +20,6 @@ namespace kern {
 
 constexpr int kSide = 16, kThreads = kSide * kSide;
 constexpr int kStreamed = 32;  // rows that stream through at a time
-constexpr int kWeightRow = kStreamed + 4;
 constexpr int kPerThread = kStreamed / kSide;
 
 template <int D>
@@ -45,8 +44,9 @@ struct Heads {
   }
 };
 
+template <class T>
 struct Attention {
-  Heads<const float> q, k, v;
+  Heads<const T> q, k, v;
   std::int64_t heads, kv_heads, queries, keys;
   int head_size;
   float scale;
@@ -61,14 +61,15 @@ struct Attention {
 };
 
 /// tile[r] = row first + r of the head; zeros beyond row `end` and beyond the head's size.
-template <int D, int Rows>
-__device__ __forceinline__ void load_rows(float* tile, Head<const float> head, std::int64_t first,
+template <int D, int Rows, class T>
+__device__ __forceinline__ void load_rows(float* tile, Head<const T> head, std::int64_t first,
                                           std::int64_t end, int head_size) {
 #pragma unroll 4
   for (int i = static_cast<int>(threadIdx.x); i < Rows * D; i += kThreads) {
     const int r = i / D, c = i % D;
-    tile[r * kRow<D> + c] =
-        first + r < end && c < head_size ? head.data[(first + r) * head.stride + c] : 0.0f;
+    tile[r * kRow<D> + c] = first + r < end && c < head_size
+                                ? static_cast<float>(head.data[(first + r) * head.stride + c])
+                                : 0.0f;
   }
 }
 
@@ -108,17 +109,24 @@ struct Columns {
   }
 };
 
+/// Where row y of the weights begins, for y < kSide; row y + kSide i is i kWeightRows further. Of
+/// the two rows that a warp writes at a time, each has half of the banks.
+__device__ __forceinline__ int weight_row(int y) {
+  return y / 2 * (2 * kStreamed + kSide) + y % 2 * (kStreamed + kSide);
+}
+constexpr int kWeightRows = kSide / 2 * (2 * kStreamed + kSide);
+
 /// out[i] += sum_s weights[y + 16 i][s] rows[s], for this thread's columns.
 template <int D, int R>
 __device__ __forceinline__ void add_weighted(const float* weights, const float* rows,
                                              float (&out)[R][D / kSide]) {
   using Own = Columns<D>;
-  weights += thread_y() * kWeightRow;
+  weights += weight_row(thread_y());
 #pragma unroll 2
   for (int s = 0; s < kStreamed; s += 4) {
     Vec<float, 4> w[R];
 #pragma unroll
-    for (int i = 0; i < R; ++i) w[i] = load_vec<4>(weights + i * kSide * kWeightRow + s);
+    for (int i = 0; i < R; ++i) w[i] = load_vec<4>(weights + i * kWeightRows + s);
 #pragma unroll
     for (int e = 0; e < 4; ++e)
 #pragma unroll
@@ -136,11 +144,11 @@ __device__ __forceinline__ void add_weighted(const float* weights, const float* 
 /// Writes a thread's square where add_weighted reads it: by the threads of the same warp alone.
 template <int R>
 __device__ __forceinline__ void share_weights(float* weights, const float (&w)[R][kPerThread]) {
+  weights += weight_row(thread_y()) + thread_x();
 #pragma unroll
   for (int i = 0; i < R; ++i)
 #pragma unroll
-    for (int j = 0; j < kPerThread; ++j)
-      weights[(thread_y() + kSide * i) * kWeightRow + thread_x() + kSide * j] = w[i][j];
+    for (int j = 0; j < kPerThread; ++j) weights[i * kWeightRows + kSide * j] = w[i][j];
 }
 
 template <int D, int R>
@@ -151,27 +159,40 @@ __device__ __forceinline__ void zero(float (&x)[R][D / kSide]) {
     for (int c = 0; c < D / kSide; ++c) x[i][c] = 0;
 }
 
-/// Writes this thread's rows and columns of a tile, row first + y + 16 i times factor[i].
-template <int D, int R>
-__device__ __forceinline__ void store_rows(Head<float> head, std::int64_t first, std::int64_t end,
-                                           int head_size, const float (&x)[R][D / kSide],
+/// Writes this thread's rows and columns of a tile, row first + y + 16 i times factor[i]. On the
+/// way they go to `tile`, the block's own, so that neighbouring threads write neighbours: its rows
+/// have been read by the warp that now writes them, and by no other.
+template <int D, int R, class T>
+__device__ __forceinline__ void store_rows(float* tile, Head<T> head, std::int64_t first,
+                                           std::int64_t end, int head_size,
+                                           const float (&x)[R][D / kSide],
                                            const float (&factor)[R]) {
+  using Own = Columns<D>;
 #pragma unroll
-  for (int i = 0; i < R; ++i) {
-    const std::int64_t row = first + thread_y() + kSide * i;
-    if (row >= end) continue;
+  for (int i = 0; i < R; ++i)
 #pragma unroll
-    for (int c = 0; c < D / kSide; ++c) {
-      const int column = Columns<D>::at(c);
-      if (column < head_size) head.data[row * head.stride + column] = x[i][c] * factor[i];
+    for (int g = 0; g < Own::kGroups; ++g) {
+      Vec<float, Own::kVec> part;
+#pragma unroll
+      for (int c = 0; c < Own::kVec; ++c) part.v[c] = x[i][g * Own::kVec + c] * factor[i];
+      store_vec(tile + (thread_y() + kSide * i) * kRow<D> + Own::at(g * Own::kVec), part);
     }
+  __syncwarp();
+  constexpr int kRows = kWarp / kSide;  // of a warp
+  const int lane = static_cast<int>(threadIdx.x % kWarp);
+#pragma unroll
+  for (int i = 0; i < R * kRows; ++i) {
+    const int r = thread_y() / kRows * kRows + i % kRows + i / kRows * kSide;
+    if (first + r >= end) continue;
+    for (int c = lane; c < head_size; c += kWarp)
+      head.data[(first + r) * head.stride + c] = static_cast<T>(tile[r * kRow<D> + c]);
   }
 }
 
 /// Grid: tiles of 16 R queries (the longest first), heads, batch. max_logit may be null.
-template <int D, int R, bool Dropout>
+template <int D, int R, bool Dropout, class T>
 __global__ void __launch_bounds__(kThreads, 2)
-    attention(Attention a, Heads<float> y, float* __restrict__ lse, float* max_logit) {
+    attention(Attention<T> a, Heads<T> y, float* __restrict__ lse, float* max_logit) {
   float* q_tile = dyn_smem<float>();
   float* k_tile = q_tile + kSide * R * kRow<D>;
   float* v_tile = k_tile + kStreamed * kRow<D>;
@@ -234,37 +255,39 @@ __global__ void __launch_bounds__(kThreads, 2)
     block_top = fmaxf(block_top, top[i]);
     if (thread_x() == 0) lse[(b * a.heads + h) * a.queries + row] = top[i] + logf(all);
   }
-  store_rows<D, R>(y.at(b, h, a.head_size), first, a.queries, a.head_size, out, inverse);
+  store_rows<D, R>(q_tile, y.at(b, h, a.head_size), first, a.queries, a.head_size, out, inverse);
   if (!max_logit) return;
   block_top = warp_reduce(block_top, Max{});
   if (threadIdx.x % kWarp == 0) atomic_max(max_logit + h, block_top);
 }
 
 /// delta[b][h][t] = dy . y over the head, one warp each.
-template <int Warps>
+template <int Warps, class T>
 __global__ void __launch_bounds__(Warps* kWarp)
-    attention_delta(Heads<const float> y, Heads<const float> dy, float* __restrict__ delta,
+    attention_delta(Heads<const T> y, Heads<const T> dy, float* __restrict__ delta,
                     std::int64_t heads, std::int64_t count, int head_size) {
   const std::int64_t row = global_index() / kWarp;
   if (row >= count) return;
   const std::int64_t t = row % y.time, h = row / y.time % heads, b = row / y.time / heads;
-  const Head<const float> u = y.at(b, h, head_size), w = dy.at(b, h, head_size);
+  const Head<const T> u = y.at(b, h, head_size), w = dy.at(b, h, head_size);
   float sum = 0;
   for (int c = static_cast<int>(threadIdx.x % kWarp); c < head_size; c += kWarp)
-    sum += u.data[t * u.stride + c] * w.data[t * w.stride + c];
+    sum +=
+        static_cast<float>(u.data[t * u.stride + c]) * static_cast<float>(w.data[t * w.stride + c]);
   sum = warp_reduce(sum, Add{});
   if (threadIdx.x % kWarp == 0) delta[row] = sum;
 }
 
+template <class T>
 struct Backward {
-  Heads<const float> dy;
+  Heads<const T> dy;
   const float *lse, *delta;  // (batch, heads, time)
 };
 
 /// Grid: tiles of 16 R keys (the one with the most queries first), groups, batch.
-template <int D, int R, bool Dropout>
+template <int D, int R, bool Dropout, class T>
 __global__ void __launch_bounds__(kThreads, 2)
-    attention_backward_kv(Attention a, Backward back, Heads<float> dk, Heads<float> dv) {
+    attention_backward_kv(Attention<T> a, Backward<T> back, Heads<T> dk, Heads<T> dv) {
   float* k_tile = dyn_smem<float>();
   float* v_tile = k_tile + kSide * R * kRow<D>;
   float* q_tile = v_tile + kSide * R * kRow<D>;
@@ -315,14 +338,14 @@ __global__ void __launch_bounds__(kThreads, 2)
   float one[R];
 #pragma unroll
   for (int i = 0; i < R; ++i) one[i] = 1;
-  store_rows<D, R>(dk.at(b, g, a.head_size), first, a.keys, a.head_size, dk_out, one);
-  store_rows<D, R>(dv.at(b, g, a.head_size), first, a.keys, a.head_size, dv_out, one);
+  store_rows<D, R>(k_tile, dk.at(b, g, a.head_size), first, a.keys, a.head_size, dk_out, one);
+  store_rows<D, R>(v_tile, dv.at(b, g, a.head_size), first, a.keys, a.head_size, dv_out, one);
 }
 
 /// Grid: tiles of 16 R queries (the longest first), heads, batch.
-template <int D, int R, bool Dropout>
+template <int D, int R, bool Dropout, class T>
 __global__ void __launch_bounds__(kThreads, 2)
-    attention_backward_q(Attention a, Backward back, Heads<float> dq) {
+    attention_backward_q(Attention<T> a, Backward<T> back, Heads<T> dq) {
   float* q_tile = dyn_smem<float>();
   float* dy_tile = q_tile + kSide * R * kRow<D>;
   float* k_tile = dy_tile + kSide * R * kRow<D>;
@@ -369,7 +392,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   float one[R];
 #pragma unroll
   for (int i = 0; i < R; ++i) one[i] = 1;
-  store_rows<D, R>(dq.at(b, h, a.head_size), first, a.queries, a.head_size, out, one);
+  store_rows<D, R>(q_tile, dq.at(b, h, a.head_size), first, a.queries, a.head_size, out, one);
 }
 
 }  // namespace kern
@@ -378,17 +401,17 @@ namespace {
 
 using kern::Heads;
 
-Heads<const float> read_heads(const Tensor& t, std::int64_t offset) {
-  return {f32(t) + offset, t.shape()[1], t.shape()[2]};
-}
-Heads<float> write_heads(const Tensor& t, std::int64_t offset) {
-  return {f32(t) + offset, t.shape()[1], t.shape()[2]};
+/// T is const where the heads are read.
+template <class T>
+Heads<T> heads_of(const Tensor& t, std::int64_t offset) {
+  return {elements<std::remove_const_t<T>>(t) + offset, t.shape()[1], t.shape()[2]};
 }
 
-kern::Attention describe(const AttentionArgs& a) {
-  return {read_heads(a.q, a.q_offset),
-          read_heads(a.k, a.k_offset),
-          read_heads(a.v, a.v_offset),
+template <class T>
+kern::Attention<T> describe(const AttentionArgs& a) {
+  return {heads_of<const T>(a.q, a.q_offset),
+          heads_of<const T>(a.k, a.k_offset),
+          heads_of<const T>(a.v, a.v_offset),
           a.heads,
           a.kv_heads,
           a.q.shape()[1],
@@ -398,23 +421,26 @@ kern::Attention describe(const AttentionArgs& a) {
           dropout_mask(a.dropout, a.dropout_seed, a.dropout_stream)};
 }
 
-/// A size of head that kernels are made for, and whether they drop probabilities.
-template <int D, bool Dropout>
+/// A size of head that kernels are made for, whether they drop probabilities, and the type of
+/// elements.
+template <int D, bool Dropout, class T>
 struct Variant {};
 
 /// Calls f with the kernels' variant for these arguments: the smallest head that holds theirs.
 template <class F>
 void with_variant(const AttentionArgs& a, const F& f) {
-  const auto choose = [&]<bool Dropout>(std::bool_constant<Dropout>) {
-    if (a.head_size <= 16) return f(Variant<16, Dropout>{});
-    if (a.head_size <= 32) return f(Variant<32, Dropout>{});
-    if (a.head_size <= 64) return f(Variant<64, Dropout>{});
-    if (a.head_size <= 128) return f(Variant<128, Dropout>{});
+  const auto choose = [&]<bool Dropout, class T>(std::bool_constant<Dropout>, T) {
+    if (a.head_size <= 16) return f(Variant<16, Dropout, T>{});
+    if (a.head_size <= 32) return f(Variant<32, Dropout, T>{});
+    if (a.head_size <= 64) return f(Variant<64, Dropout, T>{});
+    if (a.head_size <= 128) return f(Variant<128, Dropout, T>{});
     throw Unsupported("[causal_attention] the CUDA backend takes heads of size up to 128; got " +
                       std::to_string(a.head_size));
   };
-  if (a.dropout > 0) return choose(std::true_type{});
-  choose(std::false_type{});
+  with_type(a.q, [&](auto zero) {
+    if (a.dropout > 0) return choose(std::true_type{}, zero);
+    choose(std::false_type{}, zero);
+  });
 }
 
 /// Shared memory of a block that owns `own` and streams `streamed` arrays of rows.
@@ -422,44 +448,45 @@ template <int D, int R>
 std::size_t tile_bytes(int own, int streamed) {
   return static_cast<std::size_t>((own * kern::kSide * R + streamed * kern::kStreamed) *
                                       kern::kRow<D> +
-                                  kern::kSide * R * kern::kWeightRow) *
+                                  R * kern::kWeightRows) *
          sizeof(float);
 }
 
-template <int D, bool Dropout>
+template <int D, bool Dropout, class T>
 void launch_forward(const AttentionArgs& args, cudaStream_t stream) {
   // Own tiles of 32 rows instead of 64 where those need more than 128 registers.
   constexpr int kOwn = D == 128 && Dropout ? 2 : 4;
-  const kern::Attention a = describe(args);
-  launch(kern::attention<D, kOwn, Dropout>,
+  const kern::Attention<T> a = describe<T>(args);
+  launch(kern::attention<D, kOwn, Dropout, T>,
          Grid(divide_up(a.queries, kern::kSide * kOwn), a.heads, args.q.shape()[0]), kern::kThreads,
-         tile_bytes<D, kOwn>(1, 2), stream, a, write_heads(args.y, 0), f32(args.lse),
+         tile_bytes<D, kOwn>(1, 2), stream, a, heads_of<T>(args.y, 0), f32(args.lse),
          f32(args.max_logit));
 }
 
-template <int D, bool Dropout>
+template <int D, bool Dropout, class T>
 void launch_backward(const AttentionBackwardArgs& args, const float* delta, cudaStream_t stream) {
   // Own tiles of 32 rows instead of 64 where those need more than 99 KiB of shared memory, which
   // not every GPU has, or more than 128 registers.
   constexpr int kOwn = D == 32 || (D == 64 && !Dropout) ? 4 : 2;
   const AttentionArgs& forward = args.forward;
-  const kern::Attention a = describe(forward);
-  const kern::Backward back{read_heads(args.dy, 0), f32(forward.lse), delta};
+  const kern::Attention<T> a = describe<T>(forward);
+  const kern::Backward<T> back{heads_of<const T>(args.dy, 0), f32(forward.lse), delta};
   const std::int64_t batch = forward.q.shape()[0];
   const std::int64_t tiles = divide_up(a.queries, kern::kSide * kOwn);
-  launch(kern::attention_backward_kv<D, kOwn, Dropout>, Grid(tiles, a.kv_heads, batch),
+  launch(kern::attention_backward_kv<D, kOwn, Dropout, T>, Grid(tiles, a.kv_heads, batch),
          kern::kThreads, tile_bytes<D, kOwn>(2, 2), stream, a, back,
-         write_heads(args.dk, forward.k_offset), write_heads(args.dv, forward.v_offset));
-  launch(kern::attention_backward_q<D, kOwn, Dropout>, Grid(tiles, a.heads, batch), kern::kThreads,
-         tile_bytes<D, kOwn>(2, 2), stream, a, back, write_heads(args.dq, forward.q_offset));
+         heads_of<T>(args.dk, forward.k_offset), heads_of<T>(args.dv, forward.v_offset));
+  launch(kern::attention_backward_q<D, kOwn, Dropout, T>, Grid(tiles, a.heads, batch),
+         kern::kThreads, tile_bytes<D, kOwn>(2, 2), stream, a, back,
+         heads_of<T>(args.dq, forward.q_offset));
 }
 
 }  // namespace
 
 void CudaBackend::attention(const AttentionArgs& a) {
   if (a.y.numel() == 0) return;
-  with_variant(a, [&]<int D, bool Dropout>(Variant<D, Dropout>) {
-    launch_forward<D, Dropout>(a, stream_.get());
+  with_variant(a, [&]<int D, bool Dropout, class T>(Variant<D, Dropout, T>) {
+    launch_forward<D, Dropout, T>(a, stream_.get());
   });
 }
 
@@ -469,11 +496,11 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
   constexpr int kWarps = 8;
   const std::int64_t rows = a.lse.numel();
   const Scratch delta(allocator(), a.lse.bytes());
-  launch(kern::attention_delta<kWarps>, divide_up(rows, kWarps), kWarps * kWarp, 0, stream_.get(),
-         read_heads(a.y, 0), read_heads(args.dy, 0), delta.as<float>(), a.heads, rows,
-         static_cast<int>(a.head_size));
-  with_variant(a, [&]<int D, bool Dropout>(Variant<D, Dropout>) {
-    launch_backward<D, Dropout>(args, delta.as<float>(), stream_.get());
+  with_variant(a, [&]<int D, bool Dropout, class T>(Variant<D, Dropout, T>) {
+    launch(kern::attention_delta<kWarps, T>, divide_up(rows, kWarps), kWarps * kWarp, 0,
+           stream_.get(), heads_of<const T>(a.y, 0), heads_of<const T>(args.dy, 0),
+           delta.as<float>(), a.heads, rows, static_cast<int>(a.head_size));
+    launch_backward<D, Dropout, T>(args, delta.as<float>(), stream_.get());
   });
 }
 

@@ -42,12 +42,12 @@ else
 fi
 
 for preset in shakespeare-gpu gpt2-124m; do
-  for optimizer in adamw muon; do
-    echo "== bench $preset $optimizer"
-    if $build/muonlab bench --device cuda --preset $preset --optimizer $optimizer --steps 50 --json >"$log"; then
-      row "$preset, $optimizer" "$(sed -E 's/.*"step_ms": ([0-9.]+).*"tokens_per_s": ([0-9]+).*/\1 ms a step, \2 tokens\/s/' "$log")"
+  for run in "adamw f32" "muon f32" "adamw bf16" "muon bf16"; do
+    echo "== bench $preset $run"
+    if $build/muonlab bench --device cuda --preset $preset --optimizer "${run% *}" --precision "${run#* }" --steps 50 --json >"$log"; then
+      row "$preset, $run" "$(sed -E 's/.*"step_ms": ([0-9.]+).*"tokens_per_s": ([0-9]+).*/\1 ms a step, \2 tokens\/s/' "$log")"
     else
-      row "$preset, $optimizer" FAILED && failed=1
+      row "$preset, $run" FAILED && failed=1
     fi
   done
 done

@@ -31,6 +31,7 @@ CublasFunctions load() {
   find(f.create, MUONLAB_TEXT(cublasCreate));
   find(f.destroy, MUONLAB_TEXT(cublasDestroy));
   find(f.set_stream, MUONLAB_TEXT(cublasSetStream));
+  find(f.set_math_mode, MUONLAB_TEXT(cublasSetMathMode));
   find(f.gemm, MUONLAB_TEXT(cublasGemmStridedBatchedEx));
   find(f.status_string, MUONLAB_TEXT(cublasGetStatusString));
   return f;
@@ -39,7 +40,11 @@ CublasFunctions load() {
 #else  // the test emulator's header
 
 CublasFunctions load() {
-  return {&cublasCreate, &cublasDestroy, &cublasSetStream, &cublasGemmStridedBatchedEx,
+  return {&cublasCreate,
+          &cublasDestroy,
+          &cublasSetStream,
+          &cublasSetMathMode,
+          &cublasGemmStridedBatchedEx,
           &cublasGetStatusString};
 }
 
@@ -62,6 +67,8 @@ void check(cublasStatus_t status, const char* call, const char* file, int line) 
 CublasHandle::CublasHandle(const Stream& stream) {
   MUONLAB_CUBLAS(cublas().create(&handle_));
   MUONLAB_CUBLAS(cublas().set_stream(handle_, stream.get()));
+  // Parts of a sum are added in f32 even where the result is bf16.
+  MUONLAB_CUBLAS(cublas().set_math_mode(handle_, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
 }
 CublasHandle::~CublasHandle() { cublas().destroy(handle_); }
 

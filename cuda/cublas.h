@@ -13,6 +13,7 @@ struct CublasFunctions {
   decltype(&cublasCreate) create;
   decltype(&cublasDestroy) destroy;
   decltype(&cublasSetStream) set_stream;
+  decltype(&cublasSetMathMode) set_math_mode;
   // Not decltype: the toolkit's header has overloads.
   cublasStatus_t (*gemm)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n, int k,
                          const void* alpha, const void* a, cudaDataType, int lda,

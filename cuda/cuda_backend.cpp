@@ -1,7 +1,5 @@
 #include "cuda/cuda_backend.h"
 
-#include <fmt/format.h>
-
 #include <exception>
 
 #include "core/error.h"
@@ -13,19 +11,7 @@ CudaBackend::CudaBackend() = default;
 
 CudaBackend::~CudaBackend() { allocator().trim(); }
 
-void* CudaBackend::raw_alloc(std::size_t bytes) {
-  void* block = nullptr;
-  const cudaError_t status = cudaMalloc(&block, bytes);
-  if (status == cudaErrorMemoryAllocation) {
-    static_cast<void>(cudaGetLastError());  // handled here, not to be found by the next check
-    throw DeviceError(fmt::format(
-        "out of memory on the GPU: {:.1f} MiB were asked for ({}); use a smaller batch with "
-        "more gradient accumulation, or a smaller model",
-        static_cast<double>(bytes) / (1 << 20), device_state()));
-  }
-  MUONLAB_CUDA(status);
-  return block;
-}
+void* CudaBackend::raw_alloc(std::size_t bytes) { return allocate_device(bytes); }
 
 void CudaBackend::raw_free(void* block, std::size_t) noexcept {
   // An error of an earlier kernel may come back here; the next call that is checked finds it too.

@@ -1,17 +1,31 @@
 #pragma once
 
+#include <cuda_bf16.h>
+
 #include <memory>
+#include <type_traits>
+#include <utility>
 
 #include "core/backend.h"
 #include "cuda/runtime.h"
+
+namespace muonlab {
+
+template <>
+struct DTypeOf<__nv_bfloat16> {
+  static constexpr DType value = DType::bf16;
+};
+
+}  // namespace muonlab
 
 namespace muonlab::cuda {
 
 class CublasHandle;
 
-/// The CUDA backend: products by cuBLAS, everything else own kernels, in f32. Each kernel is
-/// defined in the file of its name. All kernels go to one stream, in the order of the calls, and
-/// the host does not wait for them; what the host reads, it waits for.
+/// The CUDA backend: products by cuBLAS, everything else own kernels, which compute in f32;
+/// activations may lie in memory as bf16. Each kernel is defined in the file of its name. All
+/// kernels go to one stream, in the order of the calls, and the host does not wait for them; what
+/// the host reads, it waits for.
 class CudaBackend final : public Backend {
  public:
   /// On the first GPU that CUDA shows. Throws: DeviceError saying why there is none.
@@ -28,6 +42,9 @@ class CudaBackend final : public Backend {
   void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) override;
 
   void set_precision(Precision precision) override { precision_ = precision; }
+  DType activation_type(DType t) const override {
+    return precision_ == Precision::bf16 ? DType::bf16 : t;
+  }
   void gemm(const GemmArgs&) override;
   void linear(const LinearArgs&) override;
   void activation(const ActivationArgs&) override;
@@ -58,8 +75,26 @@ class CudaBackend final : public Backend {
   std::unique_ptr<CublasHandle> cublas_;  // made for the first product
 };
 
-/// The elements of a tensor, null for an empty handle. Throws: Unsupported if they are f64,
-/// DtypeError if they are ids.
+/// The elements of an f32 tensor, null for an empty handle. Throws: Unsupported if they are f64,
+/// DtypeError if they are of another type.
 float* f32(Tensor t);
+
+/// Calls f with a zero of the type in which kernels find the elements of activations.
+template <class F>
+void with_type(const Tensor& t, const F& f) {
+  if (t.dtype() == DType::bf16)
+    f(__nv_bfloat16{});
+  else
+    f(float{});
+}
+
+/// The elements of activations, null for an empty handle; T is that of with_type. Throws: as f32.
+template <class T>
+T* elements(Tensor t) {
+  if constexpr (std::is_same_v<T, float>)
+    return f32(std::move(t));
+  else
+    return t.defined() ? t.data<T>() : nullptr;
+}
 
 }  // namespace muonlab::cuda

@@ -5,17 +5,28 @@
 namespace muonlab::cuda {
 namespace kern {
 
-/// y = beta y + x mask / (1 - p), one thread for the four elements of a Philox block. y may be x.
-__global__ void __launch_bounds__(256)
-    dropout(const float* x, float* y, DropoutMask mask, float beta, std::int64_t n) {
-  const std::int64_t block = global_index(), first = block * 4;
-  if (first >= n) return;
-  const Vec<std::uint32_t, 4> words = philox(mask, static_cast<std::uint64_t>(block));
+constexpr int kThreads = 256;
+
+/// y = beta y + x mask / (1 - p). y may be x. A thread draws the four words of one Philox block,
+/// and warps share theirs, so that neighbouring threads have neighbouring elements.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    dropout(const T* x, T* y, DropoutMask mask, float beta, std::int64_t n) {
+  using Words = Vec<std::uint32_t, 4>;
+  MUONLAB_SHARED(Words, words, [kThreads]);
+  const std::int64_t block = global_index();
+  words[threadIdx.x] = philox(mask, static_cast<std::uint64_t>(block));
+  __syncwarp();
+  const int lane = static_cast<int>(threadIdx.x % kWarp);
+  const Words* own = words + threadIdx.x - lane;  // of the warp
+  const std::int64_t first = (block - lane) * 4;
 #pragma unroll
-  for (int j = 0; j < 4; ++j) {
+  for (int j = lane; j < 4 * kWarp; j += kWarp) {
     if (first + j >= n) break;
-    const float value = words.v[j] < mask.limit ? 0.0f : mask.keep * x[first + j];
-    y[first + j] = beta == 0 ? value : value + beta * y[first + j];
+    const float kept =
+        own[j / 4].v[j % 4] < mask.limit ? 0.0f : mask.keep * static_cast<float>(x[first + j]);
+    y[first + j] =
+        static_cast<T>(beta == 0 ? kept : kept + beta * static_cast<float>(y[first + j]));
   }
 }
 
@@ -23,8 +34,11 @@ __global__ void __launch_bounds__(256)
 
 void CudaBackend::dropout(const DropoutArgs& a) {
   const std::int64_t n = a.x.numel();
-  launch(kern::dropout, divide_up(divide_up(n, 4), 256), 256, 0, stream_.get(), f32(a.x), f32(a.y),
-         dropout_mask(a.p, a.seed, a.stream), static_cast<float>(a.beta), n);
+  with_type(a.x, [&]<class T>(T) {
+    launch(kern::dropout<T>, divide_up(divide_up(n, 4), kern::kThreads), kern::kThreads, 0,
+           stream_.get(), elements<T>(a.x), elements<T>(a.y), dropout_mask(a.p, a.seed, a.stream),
+           static_cast<float>(a.beta), n);
+  });
 }
 
 }  // namespace muonlab::cuda

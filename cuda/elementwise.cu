@@ -35,7 +35,7 @@ struct Program {
 
 /// One row of tensors; its chunks follow those of the row before it.
 struct Row {
-  float* column[ElementProgram::kMaxColumns];
+  void* column[ElementProgram::kMaxColumns];
   float scalar[ElementProgram::kMaxScalars];
   std::int64_t n, first_chunk;
 };
@@ -81,7 +81,8 @@ __device__ __forceinline__ void copy_words(T* to, const T* from) {
     reinterpret_cast<std::uint32_t*>(to)[i] = reinterpret_cast<const std::uint32_t*>(from)[i];
 }
 
-/// One block a chunk; dynamic shared memory: the slots.
+/// One block a chunk; dynamic shared memory: the slots. T: of the elements in memory.
+template <class T>
 __global__ void __launch_bounds__(kThreads)
     elementwise(const Program* __restrict__ global_program, const Row* __restrict__ rows,
                 int row_count) {
@@ -120,12 +121,12 @@ __global__ void __launch_bounds__(kThreads)
     const std::int64_t first = tile + thread;
     for (int column = 0; column < program.columns; ++column) {
       if ((program.reads >> column & 1) == 0) continue;
-      const float* x = row.column[column];
+      const auto* x = static_cast<const T*>(row.column[column]);
       Lanes value;
 #pragma unroll
       for (int k = 0; k < kLanes; ++k) {
         const std::int64_t i = first + k * kThreads;
-        value.v[k] = i < n ? x[i] : 0.0f;
+        value.v[k] = i < n ? static_cast<float>(x[i]) : 0.0f;
       }
       slots[column * kThreads] = value;
     }
@@ -141,12 +142,12 @@ __global__ void __launch_bounds__(kThreads)
     }
     for (int column = 0; column < program.columns; ++column) {
       if ((program.writes >> column & 1) == 0) continue;
-      float* x = row.column[column];
+      auto* x = static_cast<T*>(row.column[column]);
       const Lanes value = slots[column * kThreads];
 #pragma unroll
       for (int k = 0; k < kLanes; ++k) {
         const std::int64_t i = first + k * kThreads;
-        if (i < n) x[i] = value.v[k];
+        if (i < n) x[i] = static_cast<T>(value.v[k]);
       }
     }
   }
@@ -190,40 +191,44 @@ kern::Program translate(const ElementProgram& p) {
 }  // namespace
 
 void CudaBackend::elementwise(const ElementwiseArgs& args) {
-  // Program and rows in one upload.
-  struct alignas(16) Header {
-    kern::Program program;
-  };
-  std::vector<kern::Row> rows;
-  std::int64_t chunks = 0;
-  for (const ElementRow& in : args.rows) {
-    kern::Row row{};
-    for (std::size_t k = 0; k < in.columns.size(); ++k) row.column[k] = f32(in.columns[k]);
-    for (std::size_t k = 0; k < in.scalars.size(); ++k)
-      row.scalar[k] = static_cast<float>(in.scalars[k]);
-    row.n = in.columns.empty() ? 0 : in.columns[0].numel();
-    row.first_chunk = chunks;
-    chunks += divide_up(row.n, kern::kChunk);
-    rows.push_back(row);
-  }
-  if (chunks == 0) return;
-  const std::size_t row_bytes = rows.size() * sizeof(kern::Row);
-  std::vector<std::byte> table(sizeof(Header) + row_bytes);
-  const Header header{translate(args.program)};
-  const auto put = [&](std::size_t at, const void* from, std::size_t bytes) {
-    std::copy_n(static_cast<const std::byte*>(from), bytes,
-                table.begin() + static_cast<std::ptrdiff_t>(at));
-  };
-  put(0, &header, sizeof header);
-  put(sizeof header, rows.data(), row_bytes);
-  const Scratch device(allocator(), table.size());
-  copy_from_host(device.as<void>(), table.data(), table.size());
-  const int slots = args.program.columns + args.program.temporaries;
-  launch(kern::elementwise, chunks, kern::kThreads,
-         static_cast<std::size_t>(slots * kern::kThreads) * sizeof(kern::Lanes), stream_.get(),
-         device.as<kern::Program>(),
-         reinterpret_cast<const kern::Row*>(device.as<std::byte>() + sizeof header),
-         static_cast<int>(rows.size()));
+  if (args.rows.empty() || args.program.columns == 0) return;
+  with_type(args.rows[0].columns[0], [&]<class T>(T) {
+    // Program and rows in one upload.
+    struct alignas(16) Header {
+      kern::Program program;
+    };
+    std::vector<kern::Row> rows;
+    std::int64_t chunks = 0;
+    for (const ElementRow& in : args.rows) {
+      kern::Row row{};
+      for (std::size_t k = 0; k < in.columns.size(); ++k)
+        row.column[k] = elements<T>(in.columns[k]);
+      for (std::size_t k = 0; k < in.scalars.size(); ++k)
+        row.scalar[k] = static_cast<float>(in.scalars[k]);
+      row.n = in.columns[0].numel();
+      row.first_chunk = chunks;
+      chunks += divide_up(row.n, kern::kChunk);
+      rows.push_back(row);
+    }
+    if (chunks == 0) return;
+    const std::size_t row_bytes = rows.size() * sizeof(kern::Row);
+    std::vector<std::byte> table(sizeof(Header) + row_bytes);
+    const Header header{translate(args.program)};
+    const auto put = [&](std::size_t at, const void* from, std::size_t bytes) {
+      std::copy_n(static_cast<const std::byte*>(from), bytes,
+                  table.begin() + static_cast<std::ptrdiff_t>(at));
+    };
+    put(0, &header, sizeof header);
+    put(sizeof header, rows.data(), row_bytes);
+    const Scratch device(allocator(), table.size());
+    copy_from_host(device.as<void>(), table.data(), table.size());
+    const int slots = args.program.columns + args.program.temporaries;
+    launch(kern::elementwise<T>, chunks, kern::kThreads,
+           static_cast<std::size_t>(slots * kern::kThreads) * sizeof(kern::Lanes), stream_.get(),
+           device.as<kern::Program>(),
+           reinterpret_cast<const kern::Row*>(device.as<std::byte>() + sizeof header),
+           static_cast<int>(rows.size()));
+  });
 }
 
 }  // namespace muonlab::cuda

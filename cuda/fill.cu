@@ -18,8 +18,10 @@ void CudaBackend::fill(Tensor& dst, double value) {
     launch(kern::fill<std::int32_t>, blocks, 256, 0, stream_.get(), dst.data<std::int32_t>(),
            static_cast<std::int32_t>(value), n);
   else
-    launch(kern::fill<float>, blocks, 256, 0, stream_.get(), f32(dst), static_cast<float>(value),
-           n);
+    with_type(dst, [&]<class T>(T) {
+      launch(kern::fill<T>, blocks, 256, 0, stream_.get(), elements<T>(dst),
+             static_cast<T>(static_cast<float>(value)), n);
+    });
 }
 
 }  // namespace muonlab::cuda

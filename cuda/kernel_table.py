@@ -26,8 +26,8 @@ def dynamic_shared(name):
     if match := re.match(r"attention(_backward_kv|_backward_q)?<(\d+), (\d+)", name):
         size, rows = int(match[2]), 16 * int(match[3])
         own = 1 if match[1] is None else 2
-        return 4 * ((own * rows + 2 * 32) * (size + 4) + rows * 36)
-    if name == "elementwise":
+        return 4 * ((own * rows + 2 * 32) * (size + 4) + rows * 40)
+    if name.startswith("elementwise<"):
         return 7 * 128 * 16  # seven slots: AdamW
     return 0
 

@@ -6,11 +6,11 @@ namespace muonlab::cuda {
 namespace kern {
 
 /// y (rows, columns) += bias (columns), one thread an element.
-__global__ void __launch_bounds__(256)
-    add_bias(const float* __restrict__ bias, float* __restrict__ y, std::int64_t n,
-             std::int64_t columns) {
+template <class T>
+__global__ void __launch_bounds__(256) add_bias(const float* __restrict__ bias, T* __restrict__ y,
+                                                std::int64_t n, std::int64_t columns) {
   const std::int64_t i = global_index();
-  if (i < n) y[i] += bias[i % columns];
+  if (i < n) y[i] = static_cast<T>(static_cast<float>(y[i]) + bias[i % columns]);
 }
 
 }  // namespace kern
@@ -21,8 +21,10 @@ void CudaBackend::linear(const LinearArgs& l) {
   gemm({.a = activated ? l.hidden : l.x, .b = l.w, .c = l.y, .trans_b = true});
   if (!l.bias.defined()) return;
   const std::int64_t n = l.y.numel();
-  launch(kern::add_bias, divide_up(n, 256), 256, 0, stream_.get(), f32(l.bias), f32(l.y), n,
-         l.y.shape()[-1]);
+  with_type(l.y, [&]<class T>(T) {
+    launch(kern::add_bias<T>, divide_up(n, 256), 256, 0, stream_.get(), f32(l.bias),
+           elements<T>(l.y), n, l.y.shape()[-1]);
+  });
 }
 
 }  // namespace muonlab::cuda

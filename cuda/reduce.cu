@@ -59,12 +59,13 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 /// The terms of plain column sums.
+template <class T>
 struct ColumnTerms {
-  const float* src;
+  const T* src;
   std::int64_t columns;
   __device__ __forceinline__ void operator()(std::int64_t row, std::int64_t column,
                                              float (&sum)[1]) const {
-    sum[0] += src[row * columns + column];
+    sum[0] += static_cast<float>(src[row * columns + column]);
   }
 };
 
@@ -104,9 +105,11 @@ double CudaBackend::sum(const Tensor& x) {
 
 void CudaBackend::column_sum(const ColumnSumArgs& a) {
   const std::int64_t rows = a.src.shape().rows(), columns = a.src.shape()[-1];
-  const ColumnSums<1> sums(allocator(), stream_.get(), kern::ColumnTerms{f32(a.src), columns}, rows,
-                           columns);
-  sums.add_to(f32(a.dst), 0, a.beta);
+  with_type(a.src, [&]<class T>(T) {
+    const kern::ColumnTerms<T> terms{elements<T>(a.src), columns};
+    const ColumnSums<1> sums(allocator(), stream_.get(), terms, rows, columns);
+    sums.add_to(f32(a.dst), 0, a.beta);
+  });
 }
 
 }  // namespace muonlab::cuda

@@ -4,13 +4,21 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "core/error.h"
 
 namespace muonlab::cuda {
 namespace {
 
-double gib(std::size_t bytes) { return static_cast<double>(bytes) / (std::size_t{1} << 30); }
+/// "79.1 GiB"
+std::string size_text(std::size_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto size = static_cast<double>(bytes);
+  const char* const* unit = std::begin(kUnits);
+  for (; size >= 1024 && unit + 1 != std::end(kUnits); ++unit) size /= 1024;
+  return fmt::format("{:.1f} {}", size, *unit);
+}
 
 /// For destructors: nothing can be thrown there, and an error of an earlier kernel, which such a
 /// call may return, comes up again at the next call that is checked.
@@ -28,7 +36,7 @@ std::string device_state() {
     ignore(cudaGetLastError());
     return "the device does not answer any more";
   }
-  return fmt::format("{}, {:.2f} of {:.2f} GiB free", properties.name, gib(free), gib(total));
+  return fmt::format("{}, {} of {} free", properties.name, size_text(free), size_text(total));
 }
 
 void check(cudaError_t status, const char* call, const char* file, int line) {
@@ -52,7 +60,21 @@ void Event::delay(const Stream& stream) const {
 }
 void Event::synchronize() const { MUONLAB_CUDA(cudaEventSynchronize(event_)); }
 
-DeviceBuffer::DeviceBuffer(std::size_t bytes) { MUONLAB_CUDA(cudaMalloc(&data_, bytes)); }
+void* allocate_device(std::size_t bytes) {
+  void* block = nullptr;
+  const cudaError_t status = cudaMalloc(&block, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    ignore(cudaGetLastError());  // handled here, not to be found by the next check
+    throw DeviceError(fmt::format(
+        "out of memory on the GPU: {} were asked for ({}); use a smaller batch with more gradient "
+        "accumulation, or a smaller model",
+        size_text(bytes), device_state()));
+  }
+  MUONLAB_CUDA(status);
+  return block;
+}
+
+DeviceBuffer::DeviceBuffer(std::size_t bytes) : data_(allocate_device(bytes)) {}
 DeviceBuffer::~DeviceBuffer() { ignore(cudaFree(data_)); }
 
 PinnedBuffer::PinnedBuffer(std::size_t bytes) { MUONLAB_CUDA(cudaMallocHost(&data_, bytes)); }

@@ -16,7 +16,7 @@ namespace muonlab::cuda {
 void check(cudaError_t status, const char* call, const char* file, int line);
 #define MUONLAB_CUDA(call) ::muonlab::cuda::check((call), #call, __FILE__, __LINE__)
 
-/// "NVIDIA H100 80GB HBM3, 79.1 of 79.6 GiB free", or that the device does not answer.
+/// "NVIDIA H100 80GB HBM3, 79.1 GiB of 79.6 GiB free", or that the device does not answer.
 std::string device_state();
 
 /// An ordered queue of work on the device.
@@ -51,6 +51,9 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
+/// cudaMalloc. Throws: DeviceError that says what was asked for and what was free.
+void* allocate_device(std::size_t bytes);
+
 /// Memory on the device.
 class DeviceBuffer {
  public:
@@ -61,7 +64,7 @@ class DeviceBuffer {
   void* get() const { return data_; }
 
  private:
-  void* data_ = nullptr;
+  void* data_;
 };
 
 /// Memory on the host that the device can read while the host goes on.

@@ -6,6 +6,7 @@
 
 #include "core/ops/attention.h"
 #include "nn/config.h"
+#include "nn/forward.h"
 #include "nn/linear.h"
 
 namespace muonlab {

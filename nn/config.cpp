@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/ops/elementwise.h"
 
 namespace muonlab {
 
@@ -47,21 +46,6 @@ void validate(const GptConfig& c) {
 
 double residual_std(const GptConfig& c) {
   return 0.02 / std::sqrt(2 * static_cast<double>(c.n_layer));
-}
-
-Var Forward::drop(const Var& x, double p, std::uint64_t site) const {
-  if (!training || p == 0) return x;
-  return dropout(x, p, seed, stream(site));
-}
-
-AttentionDropout Forward::attention_dropout(double p, std::uint64_t site) const {
-  if (!training) return {};
-  return {p, seed, stream(site)};
-}
-
-std::uint64_t Forward::stream(std::uint64_t site) const {
-  // A model has fewer than 2^16 places that drop; a run has fewer than 2^48 micro-batches.
-  return (micro_batch << 16) | site;
 }
 
 }  // namespace muonlab

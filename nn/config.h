@@ -2,9 +2,7 @@
 
 #include <cstdint>
 
-#include "core/autograd.h"
 #include "core/backend.h"
-#include "core/ops/attention.h"
 #include "core/options.h"
 
 namespace muonlab {
@@ -35,20 +33,5 @@ void validate(const GptConfig& config);
 /// Standard deviation of projections that write to the residual stream: .02 / sqrt(2 L), so that
 /// the stream's variance does not grow with depth. Paper: Radford et al. 2019 (GPT-2), section 2.3.
 double residual_std(const GptConfig& config);
-
-/// What one forward pass is for.
-struct Forward {
-  bool training = false;          ///< dropout is on
-  std::uint64_t seed = 0;         ///< of the run, for dropout
-  std::uint64_t micro_batch = 0;  ///< its number in the run: each draws other masks
-
-  /// Dropout at place `site` of the model while training; x itself otherwise.
-  Var drop(const Var& x, double p, std::uint64_t site) const;
-  /// The same for the probabilities of an attention.
-  AttentionDropout attention_dropout(double p, std::uint64_t site) const;
-
- private:
-  std::uint64_t stream(std::uint64_t site) const;
-};
 
 }  // namespace muonlab

@@ -7,7 +7,8 @@
 
 namespace muonlab {
 
-/// Token embedding plus learned positions.
+/// Token embedding plus learned positions. Positions of another kind, such as a rotation within
+/// attention, leave `position` out here.
 struct Embedding {
   Parameter token;     ///< (V, C), "wte.weight"
   Parameter position;  ///< (block_size, C), "wpe.weight"

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "core/backend.h"
 #include "core/error.h"
 #include "core/ops/cross_entropy.h"
 
@@ -60,7 +61,7 @@ KvCache Gpt::make_cache(std::int64_t batch) const {
   for (std::int64_t i = 0; i < config.n_layer; ++i)
     cache.layers.push_back(
         Tensor::empty({batch, config.block_size, 2 * config.kv_heads() * config.head_size()},
-                      like.dtype(), like.device()));
+                      backend_of(like.device()).activation_type(like.dtype()), like.device()));
   return cache;
 }
 

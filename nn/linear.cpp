@@ -17,8 +17,8 @@ Linear::Linear(const Init& init, const std::string& name, std::int64_t in, std::
     bias = init.constant({.name = name + ".bias", .kind = ParamKind::bias, .shape = {out}}, 0);
 }
 
-Var Linear::operator()(const Var& x, Activation activation) const {
-  return linear(x, weight.var, bias.var, activation);
+Var Linear::operator()(const Var& x, Activation input_activation) const {
+  return linear(x, weight.var, bias.var, input_activation);
 }
 
 void Linear::collect(std::vector<Parameter>& out) const {

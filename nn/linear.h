@@ -24,7 +24,7 @@ struct Linear {
   Linear(const Init& init, const std::string& name, std::int64_t in, std::int64_t out,
          Options options);
   /// Shapes: x (..., in); returns (..., out).
-  Var operator()(const Var& x, Activation activation = Activation::none) const;
+  Var operator()(const Var& x, Activation input_activation = Activation::none) const;
   void collect(std::vector<Parameter>& out) const;
 };
 

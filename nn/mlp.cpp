@@ -9,6 +9,7 @@ Mlp::Mlp(const Init& init, const std::string& name, const GptConfig& config)
                 {.bias = config.bias, .std = residual_std(config)});
 }
 
+// The activation belongs to the second product, which applies it to its input.
 Var Mlp::operator()(const Var& x) const { return proj(fc(x), activation); }
 
 void Mlp::collect(std::vector<Parameter>& out) const {

@@ -20,6 +20,7 @@ class CpuBackend final : public Backend {
   void for_each(std::int64_t n, const std::function<void(std::int64_t)>& f) override;
 
   void set_precision(Precision precision) override;
+  DType activation_type(DType t) const override { return t; }
   void gemm(const GemmArgs&) override;
   void linear(const LinearArgs&) override;
   void activation(const ActivationArgs&) override;

@@ -54,7 +54,7 @@ struct AttentionOp {
     qkv = qkv_in;
     const std::int64_t b = qkv.shape()[0], t = qkv.shape()[1];
     y = Tensor::empty({b, t, shape.heads * shape.head_size}, qkv.dtype(), qkv.device());
-    lse = Tensor::empty({b, shape.heads, t}, qkv.dtype(), qkv.device());
+    lse = Tensor::empty({b, shape.heads, t}, wide_type(qkv.dtype()), qkv.device());
     AttentionArgs a = args();
     a.max_logit = max_logit;
     backend_of(qkv.device()).attention(a);
@@ -81,7 +81,7 @@ Var causal_attention(const Var& qkv, const AttentionShape& shape, Tensor max_log
   if (max_logit.defined()) {
     check_shape("causal_attention", "max_logit", max_logit, {shape.heads},
                 "one value per query head");
-    check_alike("causal_attention", "max_logit", max_logit, qkv.value());
+    check_wide("causal_attention", "max_logit", max_logit, qkv.value());
   }
   return record(AttentionOp{shape, std::move(max_logit), dropout}, qkv);
 }
@@ -107,7 +107,7 @@ Tensor cached_attention(const Tensor& qkv, const AttentionShape& shape, Tensor& 
                  static_cast<const char*>(qkv.raw()) + (r * shape.packed() + q) * item,
                  static_cast<std::size_t>(2 * kv * item));
   Tensor y = Tensor::empty({b, t, q}, qkv.dtype(), qkv.device());
-  Tensor lse = Tensor::empty({b, shape.heads, t}, qkv.dtype(), qkv.device());
+  Tensor lse = Tensor::empty({b, shape.heads, t}, wide_type(qkv.dtype()), qkv.device());
   backend.attention({.q = qkv,
                      .k = cache,
                      .v = cache,

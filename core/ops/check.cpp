@@ -24,14 +24,27 @@ void check_rank(std::string_view op, std::string_view name, const Tensor& t, int
         fmt::format("[{}] {} must have rank {}; got {}", op, name, rank, t.shape().str()));
 }
 
-void check_alike(std::string_view op, std::string_view name, const Tensor& t, const Tensor& like) {
+namespace {
+
+void check_kind(std::string_view op, std::string_view name, const Tensor& t, DType dtype,
+                Device device) {
   if (!t.defined()) return;
-  if (t.dtype() != like.dtype())
-    throw DtypeError(fmt::format("[{}] {} must be {}; got {}", op, name, name_of(like.dtype()),
-                                 name_of(t.dtype())));
-  if (t.device() != like.device())
-    throw DeviceError(fmt::format("[{}] {} must be on {}; it is on {}", op, name,
-                                  like.device().str(), t.device().str()));
+  if (t.dtype() != dtype)
+    throw DtypeError(
+        fmt::format("[{}] {} must be {}; got {}", op, name, name_of(dtype), name_of(t.dtype())));
+  if (t.device() != device)
+    throw DeviceError(fmt::format("[{}] {} must be on {}; it is on {}", op, name, device.str(),
+                                  t.device().str()));
+}
+
+}  // namespace
+
+void check_alike(std::string_view op, std::string_view name, const Tensor& t, const Tensor& like) {
+  check_kind(op, name, t, like.dtype(), like.device());
+}
+
+void check_wide(std::string_view op, std::string_view name, const Tensor& t, const Tensor& x) {
+  check_kind(op, name, t, wide_type(x.dtype()), x.device());
 }
 
 void check_ids(std::string_view op, std::string_view name, const Tensor& t, std::int64_t limit) {

@@ -16,6 +16,8 @@ void check_shape(std::string_view op, std::string_view name, const Tensor& t, co
 void check_rank(std::string_view op, std::string_view name, const Tensor& t, int rank);
 /// Throws: DtypeError or DeviceError unless t (where defined) has the type and device of `like`.
 void check_alike(std::string_view op, std::string_view name, const Tensor& t, const Tensor& like);
+/// The same for a parameter or a statistic beside activations like `x`: its type is wide_type().
+void check_wide(std::string_view op, std::string_view name, const Tensor& t, const Tensor& x);
 /// Throws: DtypeError unless t holds i32, Error unless all its values are in [0, limit).
 void check_ids(std::string_view op, std::string_view name, const Tensor& t, std::int64_t limit);
 

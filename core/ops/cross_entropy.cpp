@@ -19,11 +19,12 @@ struct CrossEntropyOp {
     const ProfileScope profile("cross_entropy");
     logits = logits_in;
     const Shape rows{logits.shape().rows()};
-    lse = Tensor::empty(rows, logits.dtype(), logits.device());
-    const Tensor losses = Tensor::empty(rows, logits.dtype(), logits.device());
+    const DType wide = wide_type(logits.dtype());
+    lse = Tensor::empty(rows, wide, logits.device());
+    const Tensor losses = Tensor::empty(rows, wide, logits.device());
     Backend& backend = backend_of(logits.device());
     backend.cross_entropy({.logits = logits, .targets = targets, .losses = losses, .lse = lse});
-    Tensor mean = Tensor::empty({}, logits.dtype(), logits.device());
+    Tensor mean = Tensor::empty({}, wide, logits.device());
     mean.fill(backend.sum(losses) / static_cast<double>(rows[0]));
     return mean;
   }

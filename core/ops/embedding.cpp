@@ -19,10 +19,10 @@ struct EmbeddingOp {
     const ProfileScope profile("embedding");
     wte = wte_in;
     wpe = wpe_in;
-    Tensor y =
-        Tensor::empty({ids.shape()[0], ids.shape()[1], wte.shape()[1]}, wte.dtype(), wte.device());
-    backend_of(wte.device())
-        .embedding({.ids = ids, .wte = wte, .wpe = wpe, .y = y, .position = position});
+    Backend& backend = backend_of(wte.device());
+    Tensor y = Tensor::empty({ids.shape()[0], ids.shape()[1], wte.shape()[1]},
+                             backend.activation_type(wte.dtype()), wte.device());
+    backend.embedding({.ids = ids, .wte = wte, .wpe = wpe, .y = y, .position = position});
     return y;
   }
 

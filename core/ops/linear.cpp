@@ -60,7 +60,8 @@ struct LinearOp {
       backend.gemm({.a = dy, .b = h, .c = dw, .trans_a = true, .beta = beta});
     }
     if (in[2].wanted()) {
-      auto [db, beta] = in[2].open(Tensor::empty({dy.shape()[1]}, dy.dtype(), dy.device()));
+      auto [db, beta] =
+          in[2].open(Tensor::empty({dy.shape()[1]}, wide_type(dy.dtype()), dy.device()));
       backend.column_sum({.src = dy, .dst = db, .beta = beta});
     }
   }
@@ -68,7 +69,7 @@ struct LinearOp {
 
 }  // namespace
 
-Var linear(const Var& x, const Var& w, const Var& b, Activation activation) {
+Var linear(const Var& x, const Var& w, const Var& b, Activation input_activation) {
   check_rank("linear", "weight", w.value(), 2);
   const Shape& ws = w.shape();
   if (x.shape().rank() == 0 || x.shape()[-1] != ws[1])
@@ -77,9 +78,9 @@ Var linear(const Var& x, const Var& w, const Var& b, Activation activation) {
                 "whose last dim is that of weight " + ws.str());
   if (b.value().defined())
     check_shape("linear", "bias", b.value(), {ws[0]}, "the first dim of weight " + ws.str());
-  check_alike("linear", "weight", w.value(), x.value());
-  check_alike("linear", "bias", b.value(), x.value());
-  return record(LinearOp{activation}, x, w, b);
+  check_wide("linear", "weight", w.value(), x.value());
+  check_wide("linear", "bias", b.value(), x.value());
+  return record(LinearOp{input_activation}, x, w, b);
 }
 
 }  // namespace muonlab

@@ -19,8 +19,8 @@ struct NormOp {
     x = x_in;
     w = w_in;
     const Shape rows{x.shape().rows()};
-    rstd = Tensor::empty(rows, x.dtype(), x.device());
-    if (centered) mean = Tensor::empty(rows, x.dtype(), x.device());
+    rstd = Tensor::empty(rows, wide_type(x.dtype()), x.device());
+    if (centered) mean = Tensor::empty(rows, wide_type(x.dtype()), x.device());
     Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
     backend_of(x.device())
         .norm({.x = x, .w = w, .b = b, .y = y, .mean = mean, .rstd = rstd, .eps = eps});
@@ -49,8 +49,8 @@ Var norm(const char* name, bool centered, const Var& x, const Var& w, const Var&
   const std::string why = "the last dim of x " + x.shape().str();
   check_shape(name, "weight", w.value(), channels, why);
   if (b.value().defined()) check_shape(name, "bias", b.value(), channels, why);
-  check_alike(name, "weight", w.value(), x.value());
-  check_alike(name, "bias", b.value(), x.value());
+  check_wide(name, "weight", w.value(), x.value());
+  check_wide(name, "bias", b.value(), x.value());
   return record(NormOp{name, centered, eps}, x, w, b);
 }
 

@@ -1,4 +1,5 @@
 #include <fmt/ranges.h>
+#include <sys/stat.h>
 
 #include "tests/apps/program.h"
 
@@ -157,6 +158,18 @@ TEST_CASE("a configuration file: sections, comments, quotes, and its errors by l
   check_error(with("resume = x\n"), 2, {"'resume'"});
   check_error(run({"train", "--config", folder / "none.toml", "--out", folder / "never"}), 1,
               {"none.toml"});
+  // A device without an end, a pipe without a writer, and a file that is no configuration by its
+  // size. Under the limit on memory, reading on would end soon.
+  Setup setup;
+  setup.address_space = std::size_t{4} << 30;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  spill(folder / "long", std::string((std::size_t{16} << 20) + 1, '#'));
+  for (const auto& [path, reason] :
+       {std::pair<std::string, std::string>{"/dev/zero", "no regular file"},
+        {folder / "pipe", "no regular file"},
+        {folder / "long", "more than 16 MiB"}})
+    check_error(run({"train", "--config", path, "--out", folder / "never"}, setup), 1,
+                {path, reason});
   CHECK(!fs::exists(folder / "never"));
 }
 

@@ -71,10 +71,11 @@ struct Outcome {
 };
 
 struct Setup {
-  std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<std::pair<std::string, std::string>> environment{};
   rlim_t file_size = RLIM_INFINITY;      ///< the largest file that the program may write, in bytes
   rlim_t address_space = RLIM_INFINITY;  ///< in bytes
-  fs::path folder;                       ///< to start in
+  fs::path folder{};                     ///< to start in
+  std::string program = MUONLAB_BINARY;
 };
 
 inline int exit_code(int status) {
@@ -138,11 +139,11 @@ class Program {
     restrict_to(RLIMIT_FSIZE, setup.file_size);
     restrict_to(RLIMIT_AS, setup.address_space);
     if (!setup.folder.empty() && ::chdir(setup.folder.c_str()) != 0) ::_exit(98);
-    std::vector<char*> argv{const_cast<char*>(MUONLAB_BINARY)};
+    std::vector<char*> argv{const_cast<char*>(setup.program.c_str())};
     for (const std::string& argument : arguments)
       argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
-    ::execv(MUONLAB_BINARY, argv.data());
+    ::execv(argv[0], argv.data());
     ::_exit(99);
   }
 

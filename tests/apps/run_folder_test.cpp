@@ -63,6 +63,104 @@ TEST_CASE("a run is never overwritten without --force") {
   CHECK(slurp(run_folder + "/notes.txt") == "mine");  // only a run's own files go
 }
 
+TEST_CASE("files of the user's own are never overwritten without --force") {
+  const TempFolder folder;
+  const std::string own = folder / "proj", text = "the user's own\n";
+  fs::create_directories(own + "/checkpoints");
+  const auto refused = [&](const std::string& name) {
+    spill(own + "/" + name, text);
+    check_error(run(train(own, 4)), 2, {own, name, "--force", "--out"});
+    CHECK(slurp(own + "/" + name) == text);
+    CHECK(!fs::exists(own + "/config.toml"));
+  };
+  for (const std::string name : {"metrics.csv", "metrics.jsonl", "routes.txt", "tokenizer.json",
+                                 "manifest.json", "checkpoints/best.safetensors"}) {
+    INFO(name);
+    refused(name);
+    fs::remove(own + "/" + name);
+  }
+  // One file says for the others whether a run began here: here it says no.
+  spill(own + "/metrics.csv", "");
+  refused("manifest.json");
+  fs::remove(own + "/manifest.json");
+  // Half written checkpoints are removed by their name, not by its end alone.
+  spill(own + "/checkpoints/mine.tmp", text);
+  run_well(train(own, 4));
+  CHECK(slurp(own + "/checkpoints/mine.tmp") == text);
+}
+
+TEST_CASE("a run without its config.toml is a run still, and goes on") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  run_well(train(run_folder, 10, {"--checkpoint_interval", "5"}));
+  const std::string before = weights_of(run_folder), config = slurp(run_folder + "/config.toml"),
+                    metrics = slurp(run_folder + "/metrics.csv");
+  fs::remove(run_folder + "/config.toml");
+  for (const Arguments& more :
+       {Arguments{"--seed", "2"}, Arguments{"--seed", "2", "--resume", run_folder}})
+    check_error(run(train(run_folder, 10, more)), 2, {run_folder});
+  CHECK(weights_of(run_folder) == before);
+  CHECK(fs::exists(checkpoint(run_folder, 5)));
+  CHECK(slurp(run_folder + "/metrics.csv") == metrics);
+  check_error(run({"train", "--resume", run_folder, "--n_layer", "3"}), 2, {"n_layer is '2'"});
+
+  run_well({"train", "--resume", run_folder});
+  CHECK(slurp(run_folder + "/config.toml") == config);
+  fs::remove_all(run_folder + "/checkpoints");
+  fs::remove(run_folder + "/config.toml");
+  check_error(run(train(run_folder, 10)), 2, {"metrics.csv", "metrics.jsonl"});
+  CHECK(slurp(run_folder + "/metrics.csv") == metrics);
+}
+
+TEST_CASE("what a start that was killed left behind is in nobody's way") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run";
+  run_well(train(run_folder, 4));
+  const std::string csv = slurp(run_folder + "/metrics.csv"),
+                    header = csv.substr(0, csv.find('\n') + 1);
+  const auto begin_anew = [&](const std::string& metrics) {
+    fs::remove(run_folder + "/config.toml");
+    fs::remove_all(run_folder + "/checkpoints");
+    spill(run_folder + "/metrics.jsonl", "");
+    spill(run_folder + "/metrics.csv", metrics);
+    run_well(train(run_folder, 4));
+    CHECK(slurp(run_folder + "/metrics.csv").substr(0, header.size() + 2) == header + "4,");
+  };
+  begin_anew(header);
+  // Before the header is whole there is none of the others.
+  for (const std::string name : {"routes.txt", "tokenizer.json", "manifest.json"})
+    fs::remove(run_folder + "/" + name);
+  begin_anew(header.substr(0, 7));
+  for (const std::string name : {"routes.txt", "tokenizer.json", "manifest.json"})
+    fs::remove(run_folder + "/" + name);
+  begin_anew("");
+}
+
+TEST_CASE("columns of the metrics are known by their names") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run", path = run_folder + "/metrics.csv";
+  run_well(train(run_folder, 4));
+  const std::string ours = slurp(path);
+  // As another version might have written it: another order, and a column that is not known here.
+  const std::string others = "step,val_loss,novelty,loss\n1,2.5,77,3.5\n2,,78,3.25\n";
+  spill(path, others);
+  const auto history = nlohmann::json::parse(run_well({"info", run_folder, "--json"}))["history"];
+  REQUIRE(history.size() == 2);
+  CHECK(history[0] == nlohmann::json{{"step", 1}, {"loss", 3.5}, {"val_loss", 2.5}});
+  CHECK(history[1] == nlohmann::json{{"step", 2}, {"loss", 3.25}});
+
+  // A file has the columns of one version.
+  const Arguments resume{"train", "--resume", run_folder, "--steps", "6"};
+  check_error(run(resume), 1, {path, "columns", "move it away"});
+  CHECK(slurp(path) == others);
+  CHECK(fs::exists(checkpoint(run_folder, 4)));
+  spill(path, "1,2.5\n");
+  check_error(run({"info", run_folder}), 1, {path, "column names"});
+  fs::remove(path);
+  run_well(resume);
+  CHECK(slurp(path).rfind(ours.substr(0, ours.find('\n') + 1) + "6,", 0) == 0);
+}
+
 TEST_CASE("two processes do not write to one run folder") {
   const TempFolder folder;
   const std::string run_folder = folder / "run";

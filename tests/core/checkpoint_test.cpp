@@ -102,6 +102,14 @@ bool has(const std::string& text, const std::string& part) {
 
 }  // namespace
 
+TEST_CASE("checkpoint: activations are not written") {
+  const Folder folder;
+  const fs::path path = folder.path / "a.safetensors";
+  const std::vector<NamedTensor> model{{"x", Tensor::empty({2}, DType::bf16)}};
+  CHECK(has(message<DtypeError>([&] { write_tensors(path, model, {}); }), "got bf16"));
+  CHECK(!fs::exists(path));
+}
+
 TEST_CASE("checkpoint: what is written is read back bit by bit") {
   const Folder folder;
   const fs::path path = folder.path / "a.safetensors";

@@ -1,18 +1,21 @@
-// --precision bf16: products of numbers rounded to bf16, sums in f32. kU is the unit roundoff of
-// bf16, half of the distance 2^-7 from 1 to the next number: rounding moves a number by at most kU
-// of itself.
+// --precision bf16: products of numbers rounded to bf16, sums in f32, activations in bf16. kU is
+// the unit roundoff of bf16, half of the distance 2^-7 from 1 to the next number: rounding moves a
+// number by at most kU of itself.
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/backend.h"
 #include "core/error.h"
 #include "core/math.h"
-#include "optim/steps/newton_schulz.h"
+#include "core/ops/attention.h"
+#include "optim/steps/orthogonalize.h"
 #include "tests/cuda/gpu.h"
 #include "tests/support/array.h"
 #include "tests/support/close.h"
+#include "tests/support/op_case.h"
 #include "tests/support/reference.h"
 
 using namespace muonlab;
@@ -22,6 +25,7 @@ namespace {
 
 constexpr DType kF32 = DType::f32;
 constexpr double kU = 0x1p-8;
+const Quintic kJordan = coefficients("jordan", 1).front();
 
 Array plus(Array x, double factor, const Array& y) {
   for (std::int64_t i = 0; i < x.numel(); ++i) x[i] += factor * y[i];
@@ -63,8 +67,8 @@ Array newton_schulz_in_f64(const Array& g, int steps, bool round) {
 std::vector<Array> newton_schulz_on_gpu(const std::vector<Array>& given, int steps) {
   std::vector<Tensor> matrices;
   for (const Array& g : given) matrices.push_back(g.tensor(kF32, kGpu));
-  const std::vector<Quintic> quintics(static_cast<std::size_t>(steps), kJordan);
-  newton_schulz(matrices, quintics, 1e-7, std::vector<double>(given.size(), 1));
+  orthogonalize(matrices, {.coefficients = "jordan", .steps = steps},
+                std::vector<double>(given.size(), 1));
   return {matrices.begin(), matrices.end()};
 }
 
@@ -111,6 +115,33 @@ TEST_CASE("products in bf16 are those of rounded factors, with sums in f32", "[c
         CHECK(distance(one, exact) == Approx(kU * std::sqrt(2.0 / 3)).epsilon(0.5));
       }
     }
+}
+
+TEST_CASE("products of matrices in bf16 round their results once", "[cuda][bf16]") {
+  MUONLAB_NEEDS_GPU();
+  const std::int64_t m = 23, n = 31, k = 64;
+  const Array a = rounded_to_bf16(normal_array(Shape{m, k}, "a"));
+  const Array b = rounded_to_bf16(normal_array(Shape{n, k}, "b"));
+  const Array want = reference::gemm(a, false, b, true, 1, 0, Array(Shape{m, n}));
+  const auto product = [&](DType type_a, DType type_b, DType type_c) {
+    Tensor c = Tensor::empty({m, n}, type_c, kGpu);
+    backend_of(kGpu).gemm(
+        {.a = a.tensor(type_a, kGpu), .b = b.tensor(type_b, kGpu), .c = c, .trans_b = true});
+    return Array(c);
+  };
+  const DType bf16 = DType::bf16;
+  for (const auto& [type_a, type_b] : {std::pair{bf16, bf16}, {bf16, kF32}, {kF32, bf16}}) {
+    INFO(name_of(type_a) << " and " << name_of(type_b));
+    CHECK(relative_error(product(type_a, type_b, kF32), want) <= tolerance(kF32, k));
+    // Of parts that cancel no rounding may be left in the sum: each result is off by kU of itself,
+    // but for the rounding of the sum in f32.
+    const Array got = product(type_a, type_b, bf16);
+    double excess = 0;
+    for (std::int64_t i = 0; i < want.numel(); ++i)
+      excess = std::max(excess, std::abs(got[i] - want[i]) - kU * std::abs(want[i]));
+    CHECK(excess <= tolerance(kF32, k) * rms(want));
+    CHECK(relative_error(got, want) > kU / 2);
+  }
 }
 
 TEST_CASE("one step of Newton-Schulz in bf16 stays within the bound of its roundings",
@@ -161,6 +192,106 @@ TEST_CASE("Newton-Schulz in bf16 errs as its rounded factors make it", "[cuda][b
     // err by twice as much.
     CHECK(error <= 1.5 * expected);
     CHECK(error >= expected / 1.5);
+  }
+}
+
+TEST_CASE("primitives in bf16 err as the roundings on the way make them", "[cuda][bf16][ops]") {
+  MUONLAB_NEEDS_GPU();
+  const InBf16 bf16;
+  // A result that is kept in bf16 moves by at most kU of itself. A term of its sum that has been
+  // rounded is off by at most kU, in the root of the mean square by kU / sqrt(3); of random signs,
+  // r such roundings move the sum by sqrt(r) kU / sqrt(3) of its size, and the largest of 10^5 by
+  // 4.5 of those: 2.6 sqrt(r) kU. A single term is off by at most r kU, which is less up to r = 6.
+  const auto bound = [](const OpCase& op, DType type, int roundings) {
+    return (type == DType::bf16 ? kU : 0) + 2.6 * std::sqrt(roundings) * kU +
+           tolerance(kF32, op.terms);
+  };
+  for (const OpCase& op : op_cases()) {
+    const OpError error = op_error(op, kGpu, DType::bf16);
+    INFO(op.name());
+    CHECK(error.output_type == (op.op == "softmax_cross_entropy" ? kF32 : DType::bf16));
+    CHECK(error.output <= bound(op, error.output_type, op.roundings.output));
+    if (op.op != "causal_attention")  // see the next test
+      CHECK(error.gradients <= bound(op, DType::bf16, op.roundings.gradients));
+    CHECK(error.parameters <= bound(op, kF32, op.roundings.parameters));
+  }
+}
+
+TEST_CASE("attention in bf16 has the gradients that follow from its rounded output",
+          "[cuda][bf16][attention]") {
+  MUONLAB_NEEDS_GPU();
+  const InBf16 bf16;
+  // Backward subtracts delta = dy . y, with y as it was stored, from numbers that may nearly cancel
+  // with it. Given the same y, the gradients are those of the f64 kernels but for their own
+  // rounding.
+  struct Case {
+    std::int64_t batch, time;
+    AttentionShape shape;
+    double deviation, dropout;
+  };
+  for (const Case& c : {Case{2, 9, {4, 4, 6}, 1, 0},
+                        {3, 1, {2, 1, 4}, 1, 0},
+                        {3, 20, {6, 2, 5}, 1, 0},
+                        {1, 65, {2, 1, 16}, 1, 0},
+                        {1, 70, {2, 2, 8}, 2, 0},
+                        {2, 70, {2, 1, 32}, 1, 0},
+                        {1, 70, {2, 1, 64}, 1, 0},
+                        {1, 70, {2, 1, 128}, 1, 0},
+                        {1, 130, {4, 2, 16}, 1, 0.3},
+                        {1, 67, {3, 1, 40}, 1, 0.9},
+                        {1, 40, {2, 2, 30}, 1, 0.3},
+                        {1, 40, {1, 1, 100}, 1, 0.3}}) {
+    const AttentionShape& s = c.shape;
+    const std::int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size;
+    const Shape x_shape{c.batch, c.time, s.packed()}, y_shape{c.batch, c.time, q};
+    const Array x = rounded_to_bf16(normal_array(x_shape, "x", 0, c.deviation));
+    const Array dy = rounded_to_bf16(normal_array(y_shape, "attention weights"));
+    const AttentionDropout drop{c.dropout, 5, 7};
+    const Var leaf = Var::leaf(x.tensor(DType::bf16, kGpu));
+    {
+      Tape tape;
+      Recording recording(tape);
+      tape.backward(weighted_sum(causal_attention(leaf, s, {}, drop), "attention"));
+    }
+    const Tensor exact_x = x.tensor(DType::f64);
+    AttentionArgs args{.q = exact_x, .k = exact_x, .v = exact_x};
+    args.k_offset = q;
+    args.v_offset = q + kv;
+    args.heads = s.heads;
+    args.kv_heads = s.kv_heads;
+    args.head_size = s.head_size;
+    args.keys = c.time;
+    args.scale = 1 / std::sqrt(static_cast<double>(s.head_size));
+    args.dropout = drop.p;
+    args.dropout_seed = drop.seed;
+    args.dropout_stream = drop.stream;
+    args.y = Tensor::empty(y_shape, DType::f64);
+    args.lse = Tensor::empty({c.batch, s.heads, c.time}, DType::f64);
+    Backend& cpu = backend_of(Device{});
+    cpu.attention(args);
+    args.y = rounded_to_bf16(Array(args.y)).tensor(DType::f64);
+    const Tensor dx = Tensor::empty(x_shape, DType::f64);
+    cpu.attention_backward(
+        {.forward = args, .dy = dy.tensor(DType::f64), .dq = dx, .dk = dx, .dv = dx});
+    INFO("time " << c.time << ", head size " << s.head_size << ", dropout " << c.dropout);
+    CHECK(leaf.grad().dtype() == DType::bf16);
+    CHECK(relative_error(Array(leaf.grad()), Array(dx)) <=
+          kU + tolerance(kF32, std::max(c.time * s.heads / s.kv_heads, s.head_size)));
+  }
+}
+
+TEST_CASE("primitives in bf16 keep the rules of gradient slots", "[cuda][bf16][ops]") {
+  MUONLAB_NEEDS_GPU();
+  const InBf16 bf16;
+  // The rules are the same for all sizes.
+  const auto small = [](const OpCase& op) {
+    std::int64_t elements = 0;
+    for (const OpInput& in : op.inputs) elements += in.shape.numel();
+    return elements <= 200;
+  };
+  for (const OpCase& op : op_cases()) {
+    INFO(op.name());
+    if (small(op)) check_contract(op, kGpu, DType::bf16);
   }
 }
 

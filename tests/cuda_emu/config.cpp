@@ -20,8 +20,10 @@ bool apply(const std::string& word, Config& c) {
     c.streams = Streams::eager;
   else if (word == "lazy")
     c.streams = Streams::lazy;
-  else if (std::sscanf(word.c_str(), "seed=%lu", &c.seed) != 1)
-    return false;
+  else
+    return std::sscanf(word.c_str(), "seed=%lu", &c.seed) == 1 ||
+           std::sscanf(word.c_str(), "devices=%d", &c.devices) == 1 ||
+           std::sscanf(word.c_str(), "bytes=%zu", &c.device_bytes) == 1;
   return true;
 }
 
@@ -33,7 +35,7 @@ Config from_environment() {
     if (apply(word, c)) continue;
     std::fprintf(stderr,
                  "MUONLAB_EMULATION: \"%s\" is none of forward, reverse, random, eager, lazy, "
-                 "seed=NUMBER\n",
+                 "seed=NUMBER, devices=NUMBER, bytes=NUMBER\n",
                  word.c_str());
     std::exit(2);
   }

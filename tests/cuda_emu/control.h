@@ -25,7 +25,8 @@ struct Config {
   int devices = 1;                                  ///< 0: as on a machine without a GPU
 };
 /// At first what the environment variable MUONLAB_EMULATION says, a list of words: "forward",
-/// "reverse", "random", "eager", "lazy", "seed=7". A word that is none of these ends the program.
+/// "reverse", "random", "eager", "lazy", "seed=7", "devices=0", "bytes=1000000" (device_bytes). A
+/// word that is none of these ends the program.
 Config& config();
 
 /// What the checker can find.

@@ -66,9 +66,11 @@ float rounded_to_tf32(float x) {
   return __uint_as_float((__float_as_uint(x) + 0x1000u) & ~0x1fffu);
 }
 
+float rounded_to_bf16(float x) { return __nv_bfloat16(x); }
+
 struct Product {
   Operand a, b, c;
-  bool transpose_a, transpose_b, tf32;
+  bool transpose_a, transpose_b, tf32, reduced_reduction;
   float alpha, beta;
   int batch;
 
@@ -78,16 +80,18 @@ struct Product {
     return m;
   }
   void run(int i) const {
-    const ColumnMajor x = operand(a, i), y = operand(b, i);
-    ColumnMajor result(c.rows, c.cols);
-    if (transpose_a && transpose_b)
-      result.noalias() = alpha * x.transpose() * y.transpose();
-    else if (transpose_a)
-      result.noalias() = alpha * x.transpose() * y;
-    else if (transpose_b)
-      result.noalias() = alpha * x * y.transpose();
-    else
-      result.noalias() = alpha * x * y;
+    ColumnMajor x = operand(a, i), y = operand(b, i);
+    if (transpose_a) x = x.transpose().eval();
+    if (transpose_b) y = y.transpose().eval();
+    ColumnMajor result;
+    if (reduced_reduction && c.type == CUDA_R_16BF) {
+      const Eigen::Index half = x.cols() / 2, rest = x.cols() - half;
+      result = alpha * x.leftCols(half) * y.topRows(half);
+      result = result.unaryExpr(&rounded_to_bf16);
+      result += alpha * x.rightCols(rest) * y.bottomRows(rest);
+    } else {
+      result = alpha * x * y;
+    }
     if (beta != 0) result += beta * c.load(i);  // not read otherwise, as BLAS has it
     c.store(i, result);
   }
@@ -132,6 +136,7 @@ Product make_product(cublasHandle_t handle, cublasOperation_t transa, cublasOper
           ta,
           tb,
           tf32,
+          handle != nullptr && handle->math != CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION,
           *static_cast<const float*>(alpha),
           *static_cast<const float*>(beta),
           batch};

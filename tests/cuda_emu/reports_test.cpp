@@ -50,7 +50,8 @@ void launch_beyond() {
 
 TEST_CASE("hidden: prints the configuration", "[.print_config]") {
   const auto& c = simt::config();
-  std::printf("order %d streams %d seed %d\n", int(c.order), int(c.streams), int(c.seed));
+  std::printf("order %d streams %d seed %d devices %d bytes %zu\n", int(c.order), int(c.streams),
+              int(c.seed), c.devices, c.device_bytes);
 }
 TEST_CASE("hidden: a report that nobody takes", "[.nobody_takes]") { launch_beyond(); }
 TEST_CASE("hidden: a report that somebody takes", "[.somebody_takes]") {
@@ -59,10 +60,13 @@ TEST_CASE("hidden: a report that somebody takes", "[.somebody_takes]") {
 }
 
 TEST_CASE("the environment variable") {
-  CHECK(contains(run_again("", "[.print_config]").output, "order 0 streams 0 seed 1\n"));
+  CHECK(contains(run_again("", "[.print_config]").output,
+                 "order 0 streams 0 seed 1 devices 1 bytes 1073741824\n"));
   CHECK(contains(run_again("lazy random seed=7", "[.print_config]").output,
-                 "order 2 streams 1 seed 7\n"));
+                 "order 2 streams 1 seed 7 "));
   CHECK(contains(run_again("reverse eager", "[.print_config]").output, "order 1 streams 0 seed 1"));
+  CHECK(contains(run_again("devices=0 bytes=5000", "[.print_config]").output,
+                 "devices 0 bytes 5000\n"));
   const auto wrong = run_again("revers", "[.print_config]");
   CHECK(wrong.exit_code == 2);
   CHECK(contains(wrong.output, "\"revers\" is none of forward, reverse"));

@@ -1,5 +1,6 @@
 #include "tests/support/array.h"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -12,6 +13,14 @@ Tensor Array::tensor(DType dtype, Device device) const {
   if (dtype == DType::i32) {
     const std::vector<std::int32_t> v(values.begin(), values.end());
     return Tensor::from<std::int32_t>(shape, v, device);
+  }
+  if (dtype == DType::bf16) {
+    Tensor host = Tensor::empty(shape, dtype);
+    auto* bits = static_cast<std::uint16_t*>(host.raw());
+    for (const double x : rounded_to_bf16(*this).values)
+      *bits++ =
+          static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(x)) >> 16);
+    return host.to(device);
   }
   const std::vector<float> v(values.begin(), values.end());
   return Tensor::from<float>(shape, v, device);

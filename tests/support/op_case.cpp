@@ -20,7 +20,7 @@ namespace {
 struct WeightedSum {
   Array weights;
   DType dtype = DType::f32;
-  Device device;
+  Device device{};
 
   Tensor forward(const Tensor& y) {
     const Array values(y);
@@ -31,7 +31,7 @@ struct WeightedSum {
     scalar[0] = static_cast<double>(sum);
     dtype = y.dtype();
     device = y.device();
-    return scalar.tensor(dtype, device);
+    return scalar.tensor(wide_type(dtype), device);
   }
   void backward(Tensor dy, std::span<GradSink, 1> in) {
     if (!in[0].wanted()) return;
@@ -41,18 +41,33 @@ struct WeightedSum {
   }
 };
 
-/// The inputs of one run, as leaves (wanted) or constants.
-std::vector<Var> make_inputs(const OpCase& op, Device device, DType dtype) {
+Array rounded_to(DType dtype, Array a) {
+  return dtype == DType::bf16 ? rounded_to_bf16(std::move(a)) : a;
+}
+
+/// The type of an input beside activations of type `dtype`.
+DType type_of(const OpInput& in, DType dtype) {
+  return in.vocab ? DType::i32 : in.parameter ? wide_type(dtype) : dtype;
+}
+
+/// The inputs of one run, as leaves (wanted) or constants: numbers that a run in `numbers` can
+/// have.
+std::vector<Var> make_inputs(const OpCase& op, Device device, DType dtype, DType numbers) {
   std::vector<Var> inputs;
   for (const OpInput& in : op.inputs) {
     const std::string key = op.name() + " " + in.name;
-    if (in.vocab)
+    if (in.vocab) {
       inputs.emplace_back(random_ids(in.shape, in.vocab, key).to(device));
-    else
+    } else {
+      const Array values = normal_array(in.shape, key, in.mean, in.deviation);
       inputs.push_back(
-          Var::leaf(normal_array(in.shape, key, in.mean, in.deviation).tensor(dtype, device)));
+          Var::leaf(rounded_to(type_of(in, numbers), values).tensor(type_of(in, dtype), device)));
+    }
   }
   return inputs;
+}
+std::vector<Var> make_inputs(const OpCase& op, Device device, DType dtype) {
+  return make_inputs(op, device, dtype, dtype);
 }
 
 std::vector<Array> values_of(const std::vector<Var>& inputs) {
@@ -61,13 +76,17 @@ std::vector<Array> values_of(const std::vector<Var>& inputs) {
   return values;
 }
 
+Var weighted_sum(const Var& y, const std::string& name, DType numbers) {
+  return record(WeightedSum{rounded_to(numbers, normal_array(y.shape(), name + " weights"))}, y);
+}
+
 /// Applies the op and propagates from the weighted sum of its output to the leaves among `inputs`.
-Tensor forward_backward(const OpCase& op, const std::vector<Var>& inputs) {
+Tensor forward_backward(const OpCase& op, const std::vector<Var>& inputs, DType numbers) {
   Tape tape;
   Recording recording(tape);
   const Var y = op.apply(inputs);
   const Tensor out = y.value().clone();
-  tape.backward(weighted_sum(y, op.name()));
+  tape.backward(weighted_sum(y, op.name(), numbers));
   return out;
 }
 
@@ -76,31 +95,36 @@ struct Run {
   Tensor y;
   std::vector<Tensor> grads;
 };
-Run run(const OpCase& op, Device device, DType dtype) {
-  const std::vector<Var> inputs = make_inputs(op, device, dtype);
+Run run(const OpCase& op, Device device, DType dtype, DType numbers) {
+  const std::vector<Var> inputs = make_inputs(op, device, dtype, numbers);
   Run r;
-  r.y = forward_backward(op, inputs);
+  r.y = forward_backward(op, inputs, numbers);
   for (const Var& in : inputs) r.grads.push_back(in.grad());
   return r;
 }
+Run run(const OpCase& op, Device device, DType dtype) { return run(op, device, dtype, dtype); }
 
 }  // namespace
 
 Var weighted_sum(const Var& y, const std::string& name) {
-  return record(WeightedSum{normal_array(y.shape(), name + " weights"), {}, {}}, y);
+  return weighted_sum(y, name, y.value().dtype());
 }
 
 OpError op_error(const OpCase& op, Device device, DType dtype) {
   const Run got = run(op, device, dtype);
-  const Run exact = run(op, Device{}, DType::f64);
-  const Array want = op.reference(values_of(make_inputs(op, Device{}, DType::f64)));
+  const Run exact = run(op, Device{}, DType::f64, dtype);
+  const Array want = op.reference(values_of(make_inputs(op, Device{}, DType::f64, dtype)));
   OpError error;
+  error.output_type = got.y.dtype();
   error.output = relative_error(Array(got.y), want);
   for (std::size_t i = 0; i < got.grads.size(); ++i) {
-    if (op.inputs[i].vocab) continue;
-    if (!got.grads[i].defined()) return {error.output, std::numeric_limits<double>::infinity()};
-    error.gradients =
-        std::max(error.gradients, relative_error(Array(got.grads[i]), Array(exact.grads[i])));
+    const OpInput& in = op.inputs[i];
+    if (in.vocab) continue;
+    const Tensor& grad = got.grads[i];
+    double& largest = in.parameter ? error.parameters : error.gradients;
+    largest = std::max(largest, grad.defined() && grad.dtype() == type_of(in, dtype)
+                                    ? relative_error(Array(grad), Array(exact.grads[i]))
+                                    : std::numeric_limits<double>::infinity());
   }
   return error;
 }
@@ -109,11 +133,12 @@ void check_oracle(const OpCase& op, Device device, DType dtype) {
   const OpError error = op_error(op, device, dtype);
   CHECK(error.output <= tolerance(dtype, op.terms));
   CHECK(error.gradients <= tolerance(dtype, op.terms));
+  CHECK(error.parameters <= tolerance(dtype, op.terms));
 }
 
 void check_differences(const OpCase& op) {
   const std::vector<Var> inputs = make_inputs(op, Device{}, DType::f64);
-  const Array y(forward_backward(op, inputs));
+  const Array y(forward_backward(op, inputs, DType::f64));
   const Array weights = normal_array(y.shape, op.name() + " weights");
   Array weighted = y;
   for (std::int64_t i = 0; i < y.numel(); ++i) weighted[i] *= weights[i];
@@ -129,7 +154,8 @@ void check_differences(const OpCase& op) {
 }
 
 void check_contract(const OpCase& op, Device device, DType dtype) {
-  const double near = tolerance(dtype, op.terms);
+  // In bf16 each of up to four sums on the way rounds by at most 2^-8 of itself.
+  const double near = dtype == DType::bf16 ? 4 * 0x1p-8 : tolerance(dtype, op.terms);
   const Run once = run(op, device, dtype);
   const std::vector<Array> values = values_of(make_inputs(op, device, dtype));
   const auto is_ids = [&](std::size_t i) { return op.inputs[i].vocab > 0; };
@@ -137,8 +163,8 @@ void check_contract(const OpCase& op, Device device, DType dtype) {
   {
     INFO("a second backward pass adds, and the inputs keep their bits");
     const std::vector<Var> inputs = make_inputs(op, device, dtype);
-    forward_backward(op, inputs);
-    forward_backward(op, inputs);
+    forward_backward(op, inputs, dtype);
+    forward_backward(op, inputs, dtype);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       INFO("input " << op.inputs[i].name);
       CHECK(Array(inputs[i].value()).values == values[i].values);
@@ -153,10 +179,11 @@ void check_contract(const OpCase& op, Device device, DType dtype) {
     std::vector<Var> inputs = make_inputs(op, device, dtype);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (is_ids(i)) continue;
-      inputs[i].slot()->grad = Tensor::empty(inputs[i].shape(), dtype, device);
+      inputs[i].slot()->grad =
+          Tensor::empty(inputs[i].shape(), type_of(op.inputs[i], dtype), device);
       inputs[i].slot()->grad.fill(std::numeric_limits<double>::quiet_NaN());
     }
-    forward_backward(op, inputs);
+    forward_backward(op, inputs, dtype);
     for (std::size_t i = 0; i < inputs.size(); ++i)
       if (!is_ids(i)) CHECK(same_bits(inputs[i].grad(), once.grads[i]));
   }
@@ -167,7 +194,7 @@ void check_contract(const OpCase& op, Device device, DType dtype) {
     INFO("no gradient wanted for " << op.inputs[unwanted].name);
     std::vector<Var> inputs = make_inputs(op, device, dtype);
     inputs[unwanted] = Var(inputs[unwanted].value());
-    forward_backward(op, inputs);
+    forward_backward(op, inputs, dtype);
     for (std::size_t i = 0; i < inputs.size(); ++i)
       if (!is_ids(i) && i != unwanted) CHECK(same_bits(inputs[i].grad(), once.grads[i]));
   }
@@ -190,29 +217,30 @@ void check_contract(const OpCase& op, Device device, DType dtype) {
     INFO("input " << op.inputs[i].name << " is an inner value with a second use");
     std::vector<Var> inputs = make_inputs(op, device, dtype);
     const Var a = inputs[i];
-    const auto zeros = [&] { return Var::leaf(Tensor::zeros(a.shape(), dtype, device)); };
+    const DType type = a.value().dtype();
+    const auto zeros = [&] { return Var::leaf(Tensor::zeros(a.shape(), type, device)); };
     const Var b = zeros(), c = zeros();
     {
       Tape tape;
       Recording recording(tape);
       const Var x = inputs[i] = add(a, b);
       const Var z = scale(c, 1);
-      const Var first = weighted_sum(op.apply(inputs), op.name());
+      const Var first = weighted_sum(op.apply(inputs), op.name(), dtype);
       tape.backward(add(first, weighted_sum(add(x, z), "second use")));
     }
-    const Array second = normal_array(a.shape(), "second use weights");
+    const Array second = rounded_to(type, normal_array(a.shape(), "second use weights"));
     Array want(once.grads[i]);
     for (std::int64_t k = 0; k < want.numel(); ++k) want[k] += second[k];
     CHECK(relative_error(Array(a.grad()), want) <= near);
     CHECK(same_bits(b.grad(), a.grad()));
-    CHECK(same_bits(c.grad(), second.tensor(dtype, device)));
+    CHECK(same_bits(c.grad(), second.tensor(type, device)));
   }
   const std::string tag = "[" + op.op + "]";
   for (const BadShape& bad : op.bad) {
     std::vector<Var> inputs = make_inputs(op, device, dtype);
     const OpInput& in = op.inputs[bad.input];
     INFO(in.name << " of shape " << bad.shape.str());
-    inputs[bad.input] = Tensor::zeros(bad.shape, in.vocab ? DType::i32 : dtype, device);
+    inputs[bad.input] = Tensor::zeros(bad.shape, type_of(in, dtype), device);
     std::string message = "nothing was thrown";
     try {
       op.apply(inputs);

@@ -18,12 +18,19 @@ struct OpInput {
   Shape shape;
   std::int64_t vocab = 0;  ///< > 0: i32 ids in [0, vocab), which have no gradient
   double deviation = 1, mean = 0;
+  bool parameter = false;  ///< f32 beside activations in bf16
 };
 
 /// A shape of one input that the op must refuse when all others are right.
 struct BadShape {
   std::size_t input;
   Shape shape;
+};
+
+/// How often numbers on the way to a result are rounded to bf16, where activations are bf16:
+/// parameters before a product, and inner results. The result's own rounding is not counted.
+struct Roundings {
+  int output = 0, gradients = 0, parameters = 0;  ///< gradients: of activations and of parameters
 };
 
 struct OpCase {
@@ -34,6 +41,7 @@ struct OpCase {
   std::function<Array(const std::vector<Array>&)> reference;
   /// Terms of the longest sum in one element of the output or of a gradient.
   std::int64_t terms = 1;
+  Roundings roundings{};
   std::vector<BadShape> bad;
 
   std::string name() const { return op + ", " + variant; }
@@ -42,14 +50,16 @@ struct OpCase {
 /// Every primitive in every variant.
 const std::vector<OpCase>& op_cases();
 
-/// The sum of y's elements weighted by normal_array(y.shape(), name + " weights"): a scalar to
-/// propagate from, whose gradient is the weights.
+/// The sum of y's elements weighted by normal_array(y.shape(), name + " weights"), rounded to bf16
+/// if y is: a scalar to propagate from, whose gradient is the weights.
 Var weighted_sum(const Var& y, const std::string& name);
 
 /// Relative error (close.h) of the output against the reference in f64, and the largest of the
-/// gradients against those of the f64 kernels on the CPU, which finite differences vouch for.
+/// gradients, of parameters and of the rest, against those of the f64 kernels on the CPU, which
+/// finite differences vouch for. All are given the same numbers.
 struct OpError {
-  double output = 0, gradients = 0;
+  DType output_type = DType::f32;
+  double output = 0, gradients = 0, parameters = 0;
 };
 OpError op_error(const OpCase& op, Device device, DType dtype);
 

@@ -36,12 +36,14 @@ OpCase linear_case(std::string variant, Shape x, std::int64_t out, bool bias,
   c.op = "linear";
   c.variant = std::move(variant);
   // Outputs of deviation about 1.
-  c.inputs = {
-      {.name = "x", .shape = x},
-      {.name = "w", .shape = Shape{out, in}, .deviation = 1 / std::sqrt(static_cast<double>(in))}};
+  c.inputs = {{.name = "x", .shape = x},
+              {.name = "w",
+               .shape = Shape{out, in},
+               .deviation = 1 / std::sqrt(static_cast<double>(in)),
+               .parameter = true}};
   c.bad = {{0, x.with_last(in + 1)}, {1, Shape{out, in + 1}}, {1, Shape{out * in}}};
   if (bias) {
-    c.inputs.push_back({.name = "b", .shape = Shape{out}, .deviation = 0.5});
+    c.inputs.push_back({.name = "b", .shape = Shape{out}, .deviation = 0.5, .parameter = true});
     c.bad.push_back({2, Shape{out + 1}});
     c.bad.push_back({2, Shape{1, out}});
   }
@@ -50,6 +52,11 @@ OpCase linear_case(std::string variant, Shape x, std::int64_t out, bool bias,
     return reference::linear(a[0], a[1], bias ? &a[2] : nullptr, act);
   };
   c.terms = std::max({in + 1, out, x.rows()});
+  // w; act(x) and the gradient of it; the product before the bias.
+  const int activated = act == Activation::none ? 0 : 1;
+  c.roundings = {.output = 1 + activated + (bias ? 1 : 0),
+                 .gradients = 1 + activated,
+                 .parameters = activated};
   return c;
 }
 
@@ -77,7 +84,7 @@ void add_linear(std::vector<OpCase>& cases) {
   };
   cases.push_back(temporary);
   temporary.variant = "gelu, temporary input with a second use";
-  temporary.inputs.push_back({.name = "second w", .shape = Shape{5, 6}});
+  temporary.inputs.push_back({.name = "second w", .shape = Shape{5, 6}, .parameter = true});
   temporary.apply = [](const Vars& v) {
     const Var x = scale(v[0], 1);
     const Var first = linear(x, v[1], v[2], Activation::gelu);
@@ -87,6 +94,8 @@ void add_linear(std::vector<OpCase>& cases) {
     return reference::add(reference::linear(a[0], a[1], &a[2], Activation::gelu),
                           reference::linear(a[0], a[3], nullptr, Activation::none));
   };
+  temporary.roundings.output += 3;     // the second w, and both outputs before they are added
+  temporary.roundings.gradients += 2;  // the second w, and one gradient before the other is added
   cases.push_back(std::move(temporary));
 
   // The gradient of the output is also that of an input that is differentiated later, so the op
@@ -102,6 +111,7 @@ void add_linear(std::vector<OpCase>& cases) {
   shared.reference = [expected](const Arrays& a) {
     return reference::add(expected({a[0], a[1], a[2]}), a[3]);
   };
+  shared.roundings.output += 1;
   cases.push_back(std::move(shared));
 }
 
@@ -113,10 +123,10 @@ OpCase norm_case(bool centered, std::string variant, Shape x, bool bias, double 
   n.op = centered ? "layer_norm" : "rms_norm";
   n.variant = std::move(variant);
   n.inputs = {{.name = "x", .shape = x, .deviation = deviation, .mean = mean},
-              {.name = "w", .shape = Shape{c}, .deviation = 0.5, .mean = 1}};
+              {.name = "w", .shape = Shape{c}, .deviation = 0.5, .mean = 1, .parameter = true}};
   n.bad = {{1, Shape{c + 1}}, {1, Shape{1, c}}, {0, x.with_last(c + 1)}};
   if (bias) {
-    n.inputs.push_back({.name = "b", .shape = Shape{c}});
+    n.inputs.push_back({.name = "b", .shape = Shape{c}, .parameter = true});
     n.bad.push_back({2, Shape{c + 1}});
   }
   n.apply = [=](const Vars& v) {
@@ -154,11 +164,11 @@ OpCase embedding_case(std::string variant, Shape ids, std::int64_t vocab, std::i
   c.op = "embedding";
   c.variant = std::move(variant);
   c.inputs = {{.name = "ids", .shape = ids, .vocab = vocab},
-              {.name = "wte", .shape = Shape{vocab, width}}};
+              {.name = "wte", .shape = Shape{vocab, width}, .parameter = true}};
   c.bad = {{0, Shape{ids.numel()}}, {1, Shape{vocab * width}}};
   const bool with_wpe = positions > 0;
   if (with_wpe) {
-    c.inputs.push_back({.name = "wpe", .shape = Shape{positions, width}});
+    c.inputs.push_back({.name = "wpe", .shape = Shape{positions, width}, .parameter = true});
     c.bad.push_back({2, Shape{positions, width + 1}});
     c.bad.push_back({2, Shape{position + ids[1] - 1, width}});
     c.bad.push_back({2, Shape{positions * width}});

@@ -18,7 +18,13 @@ using cudaDataType = cudaDataType_t;
 /// FAST_TF32 rounds f32 operands to 10 bits of mantissa.
 enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_32F_FAST_TF32 = 77 };
 enum cublasGemmAlgo_t { CUBLAS_GEMM_DEFAULT = -1 };
-enum cublasMath_t { CUBLAS_DEFAULT_MATH = 0, CUBLAS_TF32_TENSOR_OP_MATH = 3 };
+/// Unless reductions of reduced precision are disallowed, the parts of a sum may be added in the
+/// type of the result; here the two halves of one are.
+enum cublasMath_t {
+  CUBLAS_DEFAULT_MATH = 0,
+  CUBLAS_TF32_TENSOR_OP_MATH = 3,
+  CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION = 16
+};
 
 struct cublasContext;
 using cublasHandle_t = cublasContext*;
