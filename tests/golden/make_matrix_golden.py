@@ -206,5 +206,4 @@ def rows():
 
 
 if __name__ == "__main__":
-    base.ROWS = rows()
-    base.main()
+    base.main(rows())
