@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "apps/trainer.h"
 #include "core/rng.h"
 
 namespace muonlab {
@@ -55,8 +56,13 @@ std::int32_t Generator::next() {
     cache_.length = 0;
   }
   const Tensor logits = next_logits().to(Device{});
+  const std::span<const float> values = logits.host<float>();
+  if (!std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); }))
+    throw DivergedError(
+        "the model's prediction is not finite, although all weights are; some must be far too "
+        "large");
   const double u = Rng(options_.seed, RngPurpose::sample).uniform(drawn_++);
-  const std::int32_t id = draw_token(logits.host<float>(), options_, u);
+  const std::int32_t id = draw_token(values, options_, u);
   window_.push_back(id);
   return id;
 }
