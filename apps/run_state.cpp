@@ -137,6 +137,7 @@ std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path, Device de
   auto run = std::make_unique<LoadedRun>();
   const TensorFile file = open_checkpoint(path, run->path);
   file.verify();
+  run->tensors = file.entries();
   run->state = read_run_state(file.metadata(), run->path.checkpoint);
   try {
     run->config.layer(parse_config(run->state.config, "its configuration"), {});

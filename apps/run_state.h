@@ -60,7 +60,8 @@ struct LoadedRun {
   RunState state;
   TrainConfig config;
   std::unique_ptr<Gpt> model;
-  std::unique_ptr<Tokenizer> tokenizer;  ///< null if the run has tokens without text
+  std::vector<TensorFile::Entry> tensors;  ///< of the checkpoint, which may be gone by now
+  std::unique_ptr<Tokenizer> tokenizer;    ///< null if the run has tokens without text
 };
 /// Loads the model of a checkpoint after checking the checksum; nothing but the run folder is read.
 /// Throws: IoError, FormatError.
