@@ -46,9 +46,9 @@ struct Sizes {
   std::map<std::string, std::int64_t> state;
 };
 
-Sizes sizes_of(const TensorFile& file) {
+Sizes sizes_of(std::span<const TensorFile::Entry> tensors) {
   Sizes sizes;
-  for (const TensorFile::Entry& entry : file.entries()) {
+  for (const TensorFile::Entry& entry : tensors) {
     const auto bytes = entry.shape.numel() * static_cast<std::int64_t>(size_of(entry.dtype));
     if (entry.name.rfind("opt/", 0) == 0)
       sizes.state[entry.name.substr(entry.name.rfind('/') + 1)] += bytes;
@@ -97,7 +97,7 @@ RunReport describe_run(const std::string& where) {
   RunReport report;
   report.run = load_run(where);
   const LoadedRun& run = *report.run;
-  report.sizes = sizes_of(TensorFile(run.path.checkpoint));
+  report.sizes = sizes_of(run.tensors);
   report.weights_sha256 = weights_sha256(named_parameters(*run.model));
   report.routes = route(run.model->parameters(), run.config.optimizer);
   std::error_code error;

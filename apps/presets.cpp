@@ -107,13 +107,18 @@ const Preset& find_preset(const std::string& name) {
 
 std::vector<std::pair<std::string, std::string>> optimizer_defaults(const std::string& optimizer) {
   if (optimizer == "muon") return {{"muon.scale", "spectral"}, {"lr", "0.02"}, {"aux_lr", "0.001"}};
-  if (optimizer == "normuon") return {{"lr", "0.02"}, {"aux_lr", "0.001"}};
+  if (optimizer == "normuon" || optimizer == "coupled_muon")
+    return {{"lr", "0.02"}, {"aux_lr", "0.001"}};
   if (optimizer == "dion" || optimizer == "dion2") return {{"lr", "0.01"}, {"aux_lr", "0.001"}};
   if (optimizer == "shampoo" || optimizer == "soap") return {{"lr", "0.003"}, {"aux_lr", "0.001"}};
   if (optimizer == "adafactor") return {{"lr", "0.01"}};
   // 2^-12, as for the authors' GPTs; the constrained form is its own decay.
   if (optimizer == "scion") return {{"lr", "0.000244140625"}, {"weight_decay", "0"}};
   if (optimizer == "sgd") return {{"lr", "0.1"}};
+  if (optimizer == "adam") return {{"weight_decay", "0"}};  // an L2 penalty, unlike AdamW's decay
+  if (optimizer == "adagrad") return {{"lr", "0.01"}};
+  if (optimizer == "prodigy") return {{"lr", "1"}};
+  if (optimizer == "schedule_free_adamw") return {{"lr", "0.0025"}, {"schedule", "constant"}};
   return {};
 }
 

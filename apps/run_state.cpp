@@ -192,6 +192,7 @@ std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path, Device de
   auto run = std::make_unique<LoadedRun>();
   const TensorFile file = open_checkpoint(path, run->path);
   file.verify();
+  run->tensors = file.entries();
   try {
     read_run(file, device, *run);
   } catch (const FormatError& error) {

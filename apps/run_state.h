@@ -69,6 +69,7 @@ struct LoadedRun {
   RunState state;
   TrainConfig config;
   std::unique_ptr<Gpt> model;
+  std::vector<TensorFile::Entry> tensors;  ///< of the checkpoint, which may be gone by now
 };
 /// Loads the model of a checkpoint after checking the checksum; nothing but the run folder is read.
 /// Throws: IoError, FormatError.

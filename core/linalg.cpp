@@ -9,6 +9,7 @@
 
 #include "core/backend.h"
 #include "core/error.h"
+#include "core/profile.h"
 
 namespace muonlab::linalg {
 namespace {
@@ -32,6 +33,15 @@ void store(Tensor d, const Matrix& m) {
   d.copy_from(Tensor::from<float>(d.shape(), std::span<const float>(narrow)));
 }
 
+/// Adds f(p, q), the operations for a matrix whose sides are p <= q, to the thread's profile.
+template <class F>
+void count(std::span<const Tensor> x, const F& f) {
+  for (const Tensor& t : x) {
+    const auto rows = static_cast<double>(t.shape()[0]), cols = static_cast<double>(t.shape()[1]);
+    Profile::count(f(std::min(rows, cols), std::max(rows, cols)));
+  }
+}
+
 /// f(i, x[i]) for all i, on all cores.
 template <class F>
 void for_each(std::span<const Tensor> x, const F& f) {
@@ -52,7 +62,11 @@ void transform(std::span<const Tensor> d, std::span<const Tensor> x, const F& f)
 
 }  // namespace
 
+// Operations: Golub, Van Loan 2013, "Matrix computations", sections 5.2, 8.3 and 8.6, to the
+// leading terms, and the products behind them.
+
 void polar(std::span<const Tensor> d, std::span<const Tensor> x) {
+  count(x, [](double p, double q) { return 14 * q * p * p + 8 * p * p * p + 2 * p * p * q; });
   transform(d, x, [](const Matrix& m) -> Matrix {
     const Eigen::BDCSVD<Matrix> svd(m, Eigen::ComputeThinU | Eigen::ComputeThinV);
     const Eigen::VectorXd& s = svd.singularValues();
@@ -64,6 +78,7 @@ void polar(std::span<const Tensor> d, std::span<const Tensor> x) {
 }
 
 std::vector<double> spectral_norms(std::span<const Tensor> x) {
+  count(x, [](double p, double q) { return 2 * p * p * q + 4 * p * p * p / 3; });
   std::vector<double> norms(x.size());
   for_each(x, [&](std::size_t i, const Matrix& m) {
     // Squaring costs the small singular values their digits, not the largest.
@@ -76,6 +91,7 @@ std::vector<double> spectral_norms(std::span<const Tensor> x) {
 
 void on_eigenvalues(std::span<const Tensor> d, std::span<const Tensor> x,
                     const std::function<double(double)>& f) {
+  count(x, [](double p, double) { return 11 * p * p * p; });
   transform(d, x, [&](const Matrix& m) -> Matrix {
     const Eigen::SelfAdjointEigenSolver<Matrix> eigen(m);
     const Eigen::VectorXd values = eigen.eigenvalues().unaryExpr(f);
@@ -84,6 +100,7 @@ void on_eigenvalues(std::span<const Tensor> d, std::span<const Tensor> x,
 }
 
 void eigenvectors(std::span<const Tensor> d, std::span<const Tensor> x) {
+  count(x, [](double p, double) { return 9 * p * p * p; });
   transform(d, x, [](const Matrix& m) -> Matrix {
     return Eigen::SelfAdjointEigenSolver<Matrix>(m).eigenvectors().rowwise().reverse();
   });
@@ -95,6 +112,7 @@ void orthonormal_columns(std::span<const Tensor> d, std::span<const Tensor> x) {
       throw ShapeError(
           fmt::format("[orthonormal_columns] x must have at least as many rows as columns; got {}",
                       t.shape().str()));
+  count(x, [](double p, double q) { return 4 * p * p * q - 4 * p * p * p / 3; });
   transform(d, x, [](const Matrix& m) -> Matrix {
     return Eigen::HouseholderQR<Matrix>(m).householderQ() * Matrix::Identity(m.rows(), m.cols());
   });

@@ -28,7 +28,7 @@ class Profile {
 
   /// Adds floating-point operations to the count of the thread's profile, if there is one.
   static void count(double flops);
-  /// Operations counted: those of core/math.h; a symmetric product counts what it computes.
+  /// Operations counted, those of core/math.h and core/linalg.h; a symmetric product counts half.
   double flops() const { return flops_; }
 
   /// Self time per name since construction, longest first. Time in no scope is the row "other".

@@ -1,5 +1,6 @@
 #include <fmt/ranges.h>
 
+#include "optim/rule.h"
 #include "tests/apps/program.h"
 
 using namespace muonlab::test;
@@ -416,4 +417,21 @@ TEST_CASE("state of another rule in a checkpoint is listed, and nothing is lost"
        "it has blocks.0.attn.proj.weight/m (16, 16)", " wte.weight/v (", "--reset_optimizer"});
   CHECK(fs::exists(checkpoint(run_folder, 4)));
   run_well(resume + Arguments{"--reset_optimizer"});
+}
+
+TEST_CASE("a run with any rule resumes to the same bits, and is used as it was evaluated") {
+  const TempFolder folder;
+  for (const std::string& rule : muonlab::rule_names()) {
+    INFO(rule);
+    const std::string whole = folder / (rule + "-whole"), parts = folder / (rule + "-parts");
+    const Arguments more{"--optimizer", rule,  "--horizon", "8",
+                         "--dropout",   "0.1", "--warmup",  "1"};
+    const std::string summary = run_well(train(whole, 6, more + Arguments{"--json"}));
+    run_well(train(parts, 3, more));
+    run_well({"train", "--resume", parts, "--steps", "6"});
+    CHECK(weights_of(parts) == weights_of(whole));
+    CHECK(field(summary, "weights_sha256") == weights_of(whole));
+    CHECK(field(run_well({"eval", whole, "--json", "--threads", "1"}), "val_loss") ==
+          field(summary, "val_loss"));
+  }
 }

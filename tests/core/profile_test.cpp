@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "core/elementwise.h"
+#include "core/linalg.h"
 #include "core/math.h"
 #include "tests/support/catch.h"
 
@@ -39,6 +40,7 @@ TEST_CASE("a profile counts the operations of products, programs and sums") {
   CHECK(counted([&] { math::gemm(c, a, Op::plain, a, Op::transposed, 1, 0, true); }) == 3 * 3 * 5);
   CHECK(counted([&] { math::axpby(y, 2, x, 3); }) == 3 * 7);
   CHECK(counted([&] { math::sum_squares(x); }) == 2 * 7);
+  CHECK(counted([&] { linalg::eigenvectors(std::vector{c}, std::vector{c}); }) == 9 * 27);
   CHECK(counted([&] {
           ElementwiseBuilder f;
           f.store(0, sqrt(lerp(f.column(0), f.column(1), 0.5)));
