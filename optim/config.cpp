@@ -157,13 +157,13 @@ std::string why_unused(const OptimizerConfig& config, const std::string& option)
   if (option == "cooldown" && config.schedule.kind != ScheduleKind::wsd)
     return "only the wsd schedule has a cooldown";
   if (option == "cautious_decay" && config.weight_decay == 0) return "there is no weight decay";
-  const auto in_use = [&](bool (Rule::*property)() const) {
-    return (config.rule(config.optimizer).*property)() &&
-           (main_takes_all || (config.rule(config.aux).*property)());
+  const auto all = [&](bool (Rule::*property)() const) {
+    return std::all_of(used.begin(), used.end(),
+                       [&](const std::string& name) { return (config.rule(name).*property)(); });
   };
-  if (option == "cautious_decay" && in_use(&Rule::decays))
+  if (option == "cautious_decay" && all(&Rule::decays))
     return fmt::format("{} applies the decay itself", config.optimizer);
-  if (option == "cautious" && in_use(&Rule::follows_signs))
+  if (option == "cautious" && all(&Rule::follows_signs))
     return fmt::format("no direction of {} has another sign than the gradient", config.optimizer);
   const std::string rule = option.substr(0, option.find('.'));
   const bool of_rule = rule.size() < option.size();

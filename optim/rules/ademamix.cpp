@@ -36,6 +36,11 @@ class AdEmaMix final : public ElementwiseRule {
   std::vector<StateSpec> state(const ParamInfo&) const override {
     return {{"fast"}, {"slow"}, {"v"}};
   }
+  std::string unused(const std::string& option) const override {
+    if (alpha_ == 0 && (option == "ademamix.beta3" || option == "ademamix.warmup"))
+      return "the slow mean has no weight";
+    return "";
+  }
 
   Lane direction(const StepInfo& step, Lanes& p) const override {
     const double grown =

@@ -24,6 +24,11 @@ class Sgd final : public ElementwiseRule {
     if (momentum_ == 0) return {};
     return {{"momentum"}};
   }
+  std::string unused(const std::string& option) const override {
+    if (momentum_ == 0 && (option == "sgd.dampening" || option == "sgd.nesterov"))
+      return "there is no momentum";
+    return "";
+  }
   bool decays() const override { return l2_; }
   bool follows_signs() const override { return momentum_ == 0 && !l2_; }
 

@@ -209,5 +209,4 @@ def rows():
 
 
 if __name__ == "__main__":
-    base.rows = rows
-    base.main()
+    base.main(rows())

@@ -270,10 +270,10 @@ def save(path, tensors, metadata):
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
-def main():
+def main(rows):
     wanted = set(sys.argv[1:])
     folder = pathlib.Path(__file__).with_name("optimizers")
-    for name, options, library, run in rows():
+    for name, options, library, run in rows:
         if wanted and name not in wanted:
             continue
         kept, weights = {}, {}
@@ -290,4 +290,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(rows())

@@ -32,3 +32,21 @@ TEST_CASE("sgd without momentum is plain descent") {
     for (std::size_t k = 0; k < 6; ++k) expected[k] -= 0.1 * golden_gradient(t)[k];
   CHECK(largest_difference(w, expected) < 1e-15);
 }
+
+TEST_CASE("options without effect beside the others of their rule say so") {
+  const std::map<std::string, std::string> sgd{
+      {"optimizer", "sgd"}, {"sgd.momentum", "0"}, {"lr", "0.1"}},
+      ademamix{{"optimizer", "ademamix"}, {"ademamix.alpha", "0"}, {"lr", "0.1"}};
+  const auto check = [](std::map<std::string, std::string> settings, const std::string& option,
+                        const std::string& value, const std::string& reason) {
+    INFO(option);
+    CHECK(why_unused(configured(settings), option) == reason);
+    const Values without = golden_run(settings, DType::f64);
+    settings.emplace(option, value);
+    CHECK(same_bits(golden_run(settings, DType::f64), without));
+  };
+  check(sgd, "sgd.nesterov", "true", "there is no momentum");
+  check(sgd, "sgd.dampening", "0.5", "there is no momentum");
+  check(ademamix, "ademamix.beta3", "0.5", "the slow mean has no weight");
+  check(ademamix, "ademamix.warmup", "10", "the slow mean has no weight");
+}

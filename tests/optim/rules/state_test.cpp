@@ -4,31 +4,17 @@
 using namespace muonlab;
 using namespace muonlab::testing;
 
-TEST_CASE("elementwise rules keep so many numbers per weight, and no more") {
+TEST_CASE("options decide how many numbers a rule keeps per weight") {
   struct Case {
     std::map<std::string, std::string> settings;
     std::int64_t words;
   };
   const Case cases[] = {
       {{{"optimizer", "sgd"}, {"sgd.momentum", "0"}}, 0},
-      {{{"optimizer", "sgd"}}, 1},
-      {{{"optimizer", "lion"}}, 1},
-      {{{"optimizer", "signum"}}, 1},
-      {{{"optimizer", "adagrad"}}, 1},
-      {{{"optimizer", "rmsprop"}}, 1},
       {{{"optimizer", "rmsprop"}, {"rmsprop.centered", "true"}}, 2},
       {{{"optimizer", "rmsprop"}, {"rmsprop.momentum", "0.9"}}, 2},
       {{{"optimizer", "rmsprop"}, {"rmsprop.centered", "true"}, {"rmsprop.momentum", "0.9"}}, 3},
-      {{{"optimizer", "adam"}}, 2},
-      {{{"optimizer", "adamw"}}, 2},
       {{{"optimizer", "adamw"}, {"adamw.amsgrad", "true"}}, 3},
-      {{{"optimizer", "adabelief"}}, 2},
-      {{{"optimizer", "adopt"}}, 2},
-      {{{"optimizer", "sophia_g"}}, 2},
-      {{{"optimizer", "schedule_free_adamw"}}, 2},
-      {{{"optimizer", "ademamix"}}, 3},
-      {{{"optimizer", "mars"}}, 3},
-      {{{"optimizer", "prodigy"}}, 4},
   };
   for (const Case& c : cases) {
     INFO(c.settings.at("optimizer") << ", " << c.settings.size() - 1 << " options");
