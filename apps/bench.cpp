@@ -147,12 +147,17 @@ StepTimes time_steps(const Gpt& model, const RunConfig& run, OptimizerConfig opt
 }
 
 void print_times(const StepTimes& times, double total) {
-  fmt::print("step         {:.2f} ms, of which optimizer {:.2f} ms\n", times.step_ms,
-             times.optimizer_ms);
-  fmt::print("speed        {} tokens/s\n", with_thousands(std::llround(times.tokens_per_s)));
-  fmt::print("peak memory  {} MiB; {} new blocks after the warm-up\n", times.peak_rss_mib,
-             times.raw_allocs);
-  fmt::print("start-up     {:.3f} s to the first step\n", times.startup_s);
+  const int width = describe_terminal(stdout).text_width();
+  const auto say = [&](std::string_view label, std::string_view text) {
+    constexpr int kMargin = 13;
+    fmt::print("{}\n", labelled(label, text, kMargin, width));
+  };
+  say("step",
+      fmt::format("{:.2f} ms, of which optimizer {:.2f} ms", times.step_ms, times.optimizer_ms));
+  say("speed", fmt::format("{} tokens/s", with_thousands(std::llround(times.tokens_per_s))));
+  say("peak memory",
+      fmt::format("{} MiB; {} new blocks after the warm-up", times.peak_rss_mib, times.raw_allocs));
+  say("start-up", fmt::format("{:.3f} s to the first step", times.startup_s));
   for (const ProfileRow& row : times.profile)
     fmt::print("  {:<24} {:5.1f} %\n", row.name, 100 * row.seconds / total);
 }

@@ -58,7 +58,7 @@ void Display::clear_live_line() {
   live_line_shown_ = false;
 }
 
-void Display::say(std::string_view text) {
+void Display::print(std::string_view text) {
   if (quiet_) return;
   clear_live_line();
   std::fwrite(text.data(), 1, text.size(), stream_);
@@ -66,14 +66,22 @@ void Display::say(std::string_view text) {
   std::fflush(stream_);
 }
 
+std::string Display::broken(std::string_view text) const {
+  return labelled("", text, 0, describe_terminal(stream_).text_width());
+}
+
+void Display::say(std::string_view text) { print(broken(text)); }
+
+void Display::command(std::string_view text) { print(fmt::format("  {}", text)); }
+
 void Display::say(std::string_view label, std::string_view text) {
   constexpr int kMargin = 11;
-  say(labelled(label, text, kMargin, describe_terminal(stream_).text_width()));
+  print(labelled(label, text, kMargin, describe_terminal(stream_).text_width()));
 }
 
 void Display::headline(std::string_view text) {
   if (terminal_.color)
-    say(fmt::format("\x1b[1m{}\x1b[0m", text));
+    print(fmt::format("\x1b[1m{}\x1b[0m", broken(text)));
   else
     say(text);
 }
@@ -97,7 +105,7 @@ void Display::progress(const Progress& progress) {
 
 void Display::curve(std::span<const CurvePoint> points) {
   if (!live() || points.size() < 3) return;
-  say(draw_curve(points, std::min(terminal_.width - 1, 72), 6, terminal_.utf8));
+  print(draw_curve(points, std::min(terminal_.width - 1, 72), 6, terminal_.utf8));
 }
 
 std::vector<std::string> wrapped(std::string_view text, int width) {

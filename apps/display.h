@@ -48,12 +48,14 @@ class Display {
   Display& operator=(const Display&) = delete;
 
   bool live() const { return terminal_.live && !quiet_; }
-  /// A line that stays.
+  /// A line that stays, broken where the terminal ends.
   void say(std::string_view text);
-  /// Likewise, behind a label, broken where the terminal ends.
+  /// Likewise, behind a label.
   void say(std::string_view label, std::string_view text);
   /// Likewise, emphasised where colour is on.
   void headline(std::string_view text);
+  /// A command to type. It is not broken, so that it can be copied.
+  void command(std::string_view text);
   /// Something that went wrong without ending the run; on standard error, also when quiet.
   void warn(std::string_view text);
   /// The live line, rewritten at most ten times a second; nothing in a pipe.
@@ -63,6 +65,8 @@ class Display {
 
  private:
   void clear_live_line();
+  void print(std::string_view lines);
+  std::string broken(std::string_view text) const;
 
   std::FILE* stream_;
   bool quiet_;

@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "apps/cli.h"
 #include "apps/commands.h"
+#include "apps/display.h"
 #include "apps/json.h"
 #include "apps/loss_report.h"
 #include "apps/memory.h"
@@ -49,6 +52,7 @@ int eval_command(std::span<const std::string> arguments) {
   if (config.threads > 0) cpu::set_threads(static_cast<int>(config.threads));
 
   const auto run = load_run(config.run, parse_device(config.device));
+  require_finite_weights(*run->model, run->path.checkpoint.string());
   const Corpus corpus = open_corpus(run->config.data);
   if (corpus.sha256 != run->state.corpus_sha256)
     throw FormatError(fmt::format(
@@ -60,7 +64,12 @@ int eval_command(std::span<const std::string> arguments) {
   const std::int64_t block = run->config.model.block_size;
   const Evaluator evaluator(validation ? corpus.val : corpus.train, block, run->config.run.batch,
                             0);
-  const LossReport report = report_loss(evaluator.evaluate(*run->model), corpus, validation, block);
+  const double loss = evaluator.evaluate(*run->model);
+  if (!std::isfinite(loss))
+    throw DivergedError(fmt::format(
+        "{}: the loss is not finite, although all weights are; some must be far too large",
+        run->path.checkpoint.string()));
+  const LossReport report = report_loss(loss, corpus, validation, block);
 
   if (config.json) {
     JsonObject object;
@@ -73,10 +82,13 @@ int eval_command(std::span<const std::string> arguments) {
     fmt::print("{}\n", object.str());
     return 0;
   }
-  fmt::print("step {}, {} split: {}\n", run->state.step, validation ? "validation" : "training",
-             report.text());
-  fmt::print("over {} tokens in windows of {}; {} behind the last whole window left out\n",
-             report.tokens, block, report.left_out);
+  const int width = describe_terminal(stdout).text_width();
+  for (const std::string& text :
+       {fmt::format("step {}, {} split: {}", run->state.step,
+                    validation ? "validation" : "training", report.text()),
+        fmt::format("over {} tokens in windows of {}; {} behind the last whole window left out",
+                    report.tokens, block, report.left_out)})
+    fmt::print("{}\n", labelled("", text, 0, width));
   return 0;
 }
 

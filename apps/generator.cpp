@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "apps/trainer.h"
 #include "core/rng.h"
 
 namespace muonlab {
@@ -54,6 +55,10 @@ std::int32_t Generator::next() {
     cache_.length = 0;
   }
   const std::vector<double> logits = next_logits().to_vector();
+  if (!std::all_of(logits.begin(), logits.end(), [](double x) { return std::isfinite(x); }))
+    throw DivergedError(
+        "the model's prediction is not finite, although all weights are; some must be far too "
+        "large");
   const double u = Rng(options_.seed, RngPurpose::sample).uniform(drawn_++);
   const std::int32_t id = draw_token(logits, options_, u);
   window_.push_back(id);

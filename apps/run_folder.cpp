@@ -133,13 +133,6 @@ fs::path checkpoint_path(const fs::path& folder, std::int64_t step) {
   return folder / kCheckpoints / fmt::format("{}{:08}{}", kStepPrefix, step, kCheckpointSuffix);
 }
 
-/// The step that a checkpoint's file name says.
-std::optional<std::int64_t> step_in_name(const fs::path& file) {
-  const auto step = leading_number(file.filename().string(), kStepPrefix);
-  if (!step || file.filename() != checkpoint_path("", *step).filename()) return std::nullopt;
-  return step;
-}
-
 /// Removes what a process that was killed while writing a checkpoint left behind.
 void remove_unfinished(const fs::path& folder) {
   std::error_code error;
@@ -151,6 +144,12 @@ void remove_unfinished(const fs::path& folder) {
 }
 
 }  // namespace
+
+std::optional<std::int64_t> step_in_name(const fs::path& file) {
+  const auto step = leading_number(file.filename().string(), kStepPrefix);
+  if (!step || file.filename() != checkpoint_path("", *step).filename()) return std::nullopt;
+  return step;
+}
 
 std::vector<CheckpointFile> list_checkpoints(const fs::path& folder) {
   std::vector<CheckpointFile> files;

@@ -36,6 +36,8 @@ struct CheckpointFile {
   std::int64_t step = 0;
   std::filesystem::path path;
 };
+/// The step that the name of a numbered checkpoint says.
+std::optional<std::int64_t> step_in_name(const std::filesystem::path& file);
 /// The numbered checkpoints of a run folder, oldest first. Throws: IoError.
 std::vector<CheckpointFile> list_checkpoints(const std::filesystem::path& folder);
 /// The lines of a run's metrics; columns that this version does not know are left out.

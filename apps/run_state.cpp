@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "apps/commands.h"
 #include "apps/files.h"
 #include "apps/memory.h"
 #include "apps/run_folder.h"
@@ -22,7 +23,8 @@ T parse(const Metadata& metadata, const std::string& key, const std::filesystem:
     const std::string& text = entry->second;
     const char* end = text.data() + text.size();
     const auto [at, error] = std::from_chars(text.data(), end, value);
-    if (error == std::errc() && at == end && !(value < T{})) return value;
+    if (error == std::errc() && at == end && value >= T{} && value <= std::numeric_limits<T>::max())
+      return value;
   }
   throw FormatError(fmt::format(
       "{} is not the checkpoint of a run: its metadata have no valid '{}'", path.string(), key));
@@ -49,6 +51,7 @@ Metadata to_metadata(const RunState& s) {
              {"updates", std::to_string(s.updates)},       {"config", s.config},
              {"vocab_size", std::to_string(s.vocab_size)}, {"corpus_sha256", s.corpus_sha256},
              {"elapsed_s", to_text(s.elapsed_s)}};
+  if (s.tokenizer_sha256) m["tokenizer_sha256"] = *s.tokenizer_sha256;
   if (s.state_from > 0) m["state_from"] = std::to_string(s.state_from);
   if (s.val_floor) m["val_floor"] = to_text(*s.val_floor);
   if (s.source_entropy) m["source_entropy"] = to_text(*s.source_entropy);
@@ -67,6 +70,7 @@ RunState read_run_state(const Metadata& m, const std::filesystem::path& path) {
   s.config = text_of(m, "config", path);
   s.vocab_size = parse<std::int64_t>(m, "vocab_size", path);
   s.corpus_sha256 = text_of(m, "corpus_sha256", path);
+  if (m.contains("tokenizer_sha256")) s.tokenizer_sha256 = text_of(m, "tokenizer_sha256", path);
   s.elapsed_s = parse<double>(m, "elapsed_s", path);
   if (m.contains("state_from")) s.state_from = parse<std::int64_t>(m, "state_from", path);
   if (m.contains("val_floor")) s.val_floor = parse<double>(m, "val_floor", path);
@@ -75,8 +79,41 @@ RunState read_run_state(const Metadata& m, const std::filesystem::path& path) {
     s.val_loss = parse<double>(m, "val_loss", path);
     s.val_is_whole = text_of(m, "val_split", path) == "whole";
   }
+  if (s.updates > s.step || s.state_from > s.updates)
+    throw FormatError(
+        fmt::format("{} is not the checkpoint of a run: its metadata say {} updates after {} "
+                    "steps, and optimizer state from update {} on",
+                    path.string(), s.updates, s.step, s.state_from));
+  if (s.vocab_size == 0)
+    throw FormatError(fmt::format(
+        "{} is not the checkpoint of a run: its metadata say vocab_size 0", path.string()));
+  if (const auto named = step_in_name(path); named && *named != s.step)
+    throw FormatError(
+        fmt::format("{} is by its name the checkpoint of step {}, and by its metadata "
+                    "that of step {}: give the file its own name back",
+                    path.string(), *named, s.step));
   if (m.contains("best_val_loss")) s.best_val_loss = parse<double>(m, "best_val_loss", path);
   return s;
+}
+
+std::string other_version(const Metadata& metadata) {
+  constexpr std::size_t kLongest = 40;
+  const auto entry = metadata.find("muonlab_version");
+  if (entry == metadata.end() || entry->second == MUONLAB_VERSION) return "";
+  // A file may come from a stranger: what would move a terminal's cursor is not shown.
+  std::string shown = entry->second.substr(0, kLongest);
+  std::replace_if(
+      shown.begin(), shown.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return fmt::format("; the checkpoint was written by muonlab {}, and this is {}", shown,
+                     MUONLAB_VERSION);
+}
+
+std::string tokenizer_sha256(const Tokenizer* tokenizer) {
+  if (!tokenizer) return "";
+  const std::string text = tokenizer->to_json();
+  Sha256 hash;
+  hash.update(text.data(), text.size());
+  return hash.hex();
 }
 
 std::vector<NamedTensor> named_parameters(const Gpt& model) {
@@ -131,31 +168,68 @@ TensorFile open_checkpoint(const std::filesystem::path& path, RunPath& found) {
   }
 }
 
+/// Fills everything behind the path.
+void read_run(const TensorFile& file, Device device, LoadedRun& run) {
+  run.state = read_run_state(file.metadata(), run.path.checkpoint);
+  try {
+    run.config.layer(parse_config(run.state.config, "its configuration"), {});
+  } catch (const ConfigError& error) {
+    throw FormatError(fmt::format("{}: {}", run.path.checkpoint.string(), error.what()));
+  }
+  run.config.model.vocab_size = run.state.vocab_size;
+  if (device == Device{})
+    require_memory(fmt::format("the model in {}", run.path.checkpoint.string()),
+                   std::vector<MemoryPart>{{"weights", weights_memory(run.config.model)}},
+                   "it takes a machine with more memory, unless its configuration is damaged");
+  run.model = std::make_unique<Gpt>(run.config.model, 0, DType::f32, device);
+  std::vector<NamedTensor> tensors = named_parameters(*run.model);
+  file.read_all(tensors, "opt/");
+}
+
 }  // namespace
 
 std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path, Device device) {
   auto run = std::make_unique<LoadedRun>();
   const TensorFile file = open_checkpoint(path, run->path);
   file.verify();
-  run->state = read_run_state(file.metadata(), run->path.checkpoint);
   try {
-    run->config.layer(parse_config(run->state.config, "its configuration"), {});
-  } catch (const ConfigError& error) {
-    throw FormatError(fmt::format("{}: {}", run->path.checkpoint.string(), error.what()));
+    read_run(file, device, *run);
+  } catch (const FormatError& error) {
+    throw FormatError(error.what() + other_version(file.metadata()));
   }
-  run->config.model.vocab_size = run->state.vocab_size;
-  if (device == Device{})
-    require_memory(fmt::format("the model in {}", run->path.checkpoint.string()),
-                   std::vector<MemoryPart>{{"weights", weights_memory(run->config.model)}},
-                   "it takes a machine with more memory, unless its configuration is damaged");
-  run->model = std::make_unique<Gpt>(run->config.model, 0, DType::f32, device);
-  std::vector<NamedTensor> tensors = named_parameters(*run->model);
-  file.read_all(tensors, "opt/");
-  const std::filesystem::path tokenizer = run->path.folder / kTokenizerFile;
-  std::error_code error;
-  if (std::filesystem::exists(tokenizer, error))
-    run->tokenizer = Tokenizer::from_json(read_text(tokenizer));
   return run;
+}
+
+std::unique_ptr<Tokenizer> load_tokenizer(const LoadedRun& run) {
+  const RunState& state = run.state;
+  const std::filesystem::path path = run.path.folder / kTokenizerFile;
+  const auto fail = [&](const std::string& what) {
+    throw FormatError(fmt::format(
+        "{} {}; put the run's own back, or let it be written anew from the data with\n  {}",
+        path.string(), what, command_text("train --resume", run.path.folder.string())));
+  };
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) {
+    try {
+      tokenizer = Tokenizer::from_json(read_text(path));
+    } catch (const FormatError& e) {
+      fail(fmt::format("cannot be used: {}", e.what()));
+    }
+  }
+  if (tokenizer && state.tokenizer_sha256 == "")
+    throw FormatError(
+        fmt::format("{} has nothing to do here, since the model was trained on tokens without "
+                    "text; move it away",
+                    path.string()));
+  if (!tokenizer && state.tokenizer_sha256 && !state.tokenizer_sha256->empty())
+    fail("is not there, and without it the model's tokens are no text");
+  if (tokenizer &&
+      (tokenizer->vocab_size() != state.vocab_size ||
+       (state.tokenizer_sha256 && *state.tokenizer_sha256 != tokenizer_sha256(tokenizer.get()))))
+    fail(fmt::format("({} tokens) is not the tokenizer that the model was trained with ({} tokens)",
+                     tokenizer->vocab_size(), state.vocab_size));
+  return tokenizer;
 }
 
 }  // namespace muonlab

@@ -26,6 +26,8 @@ struct RunState {
   std::string config;           ///< TrainConfig::text()
   std::int64_t vocab_size = 0;
   std::string corpus_sha256;
+  /// Of Tokenizer::to_json; "": tokens without text; not there: an older version did not say.
+  std::optional<std::string> tokenizer_sha256;
   std::optional<double> val_floor, source_entropy;  ///< of a corpus that knows them (data/corpus.h)
   std::optional<double> val_loss;                   ///< the latest one, in nats per token
   bool val_is_whole = false;            ///< of the whole validation split, not of the fixed subset
@@ -39,6 +41,13 @@ struct RunState {
 Metadata to_metadata(const RunState& state);
 /// Throws: FormatError naming `path` if the metadata are not those of a run's checkpoint.
 RunState read_run_state(const Metadata& metadata, const std::filesystem::path& path);
+
+/// "; the checkpoint was written by muonlab X, and this is Y", for the end of an error about a
+/// checkpoint of another version; otherwise "".
+std::string other_version(const Metadata& metadata);
+
+/// What RunState::tokenizer_sha256 is for a tokenizer, or for none.
+std::string tokenizer_sha256(const Tokenizer* tokenizer);
 
 /// Handles on the model's parameters under their names.
 std::vector<NamedTensor> named_parameters(const Gpt& model);
@@ -60,10 +69,13 @@ struct LoadedRun {
   RunState state;
   TrainConfig config;
   std::unique_ptr<Gpt> model;
-  std::unique_ptr<Tokenizer> tokenizer;  ///< null if the run has tokens without text
 };
 /// Loads the model of a checkpoint after checking the checksum; nothing but the run folder is read.
 /// Throws: IoError, FormatError.
 std::unique_ptr<LoadedRun> load_run(const std::filesystem::path& path, Device device = {});
+
+/// The tokenizer of a run, or null for tokens without text. Throws: IoError, FormatError naming its
+/// file if it is not the one that the checkpoint's model was trained with.
+std::unique_ptr<Tokenizer> load_tokenizer(const LoadedRun& run);
 
 }  // namespace muonlab

@@ -8,6 +8,7 @@
 #include "apps/generator.h"
 #include "apps/memory.h"
 #include "apps/run_state.h"
+#include "apps/trainer.h"
 #include "core/cpu/parallel.h"
 #include "core/error.h"
 
@@ -117,12 +118,13 @@ int sample_command(std::span<const std::string> arguments) {
   if (config.threads > 0) cpu::set_threads(static_cast<int>(config.threads));
 
   const auto run = load_run(config.run, parse_device(config.device));
-  const Tokenizer* tokenizer = run->tokenizer.get();
+  require_finite_weights(*run->model, run->path.checkpoint.string());
+  const std::unique_ptr<const Tokenizer> tokenizer = load_tokenizer(*run);
   std::vector<std::int32_t> prompt;
   if (!config.prompt.empty())
     prompt = tokenizer ? tokenizer->encode(config.prompt)
                        : parse_ids(config.prompt, run->state.vocab_size);
-  if (prompt.empty()) prompt = blank_prompt(tokenizer);
+  if (prompt.empty()) prompt = blank_prompt(tokenizer.get());
 
   if (run->model->device() == Device{})
     require_sampling_memory(run->config.model, config.cache, "--no_cache needs less");

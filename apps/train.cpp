@@ -160,15 +160,15 @@ void require_same_state(const TensorFile& file, std::span<const NamedTensor> wei
   }
   if (lacks.empty() && surplus.empty()) return;
   const auto list = [](const std::map<std::string, Shape>& tensors) {
-    constexpr std::size_t kShown = 6;
     std::vector<std::string> shown;
     for (const auto& [name, shape] : tensors) {
-      if (shown.size() == kShown) break;
+      if (shown.size() == kMostListed) break;
       shown.push_back(fmt::format("{} {}", name, shape.str()));
     }
-    return fmt::format(
-        "{}{}", fmt::join(shown, ", "),
-        tensors.size() > kShown ? fmt::format(" and {} more", tensors.size() - kShown) : "");
+    return fmt::format("{}{}", fmt::join(shown, ", "),
+                       tensors.size() > kMostListed
+                           ? fmt::format(" and {} more", tensors.size() - kMostListed)
+                           : "");
   };
   std::vector<std::string> differences;
   if (!lacks.empty()) differences.push_back("it has no " + list(lacks));
@@ -179,14 +179,14 @@ void require_same_state(const TensorFile& file, std::span<const NamedTensor> wei
       path.string(), fmt::join(differences, "; ")));
 }
 
-/// Reads weights and optimizer state of the checkpoint to go on from; where the run stands.
-/// `reset`: the state is made anew.
-RunState restore(const fs::path& path, bool reset, const Corpus& corpus, const Gpt& model,
-                 Optimizer& optimizer) {
-  const TensorFile file(path);
-  file.verify();
+/// Fills model and optimizer from the checkpoint to go on from; where the run stands.
+/// `reset`: the optimizer's state is made anew.
+RunState read_into(const TensorFile& file, const fs::path& path, bool reset, const Corpus& corpus,
+                   const Gpt& model, Optimizer& optimizer) {
   RunState state = read_run_state(file.metadata(), path);
-  if (state.corpus_sha256 != corpus.sha256)
+  if (state.corpus_sha256 != corpus.sha256 ||
+      state.tokenizer_sha256.value_or(tokenizer_sha256(corpus.tokenizer.get())) !=
+          tokenizer_sha256(corpus.tokenizer.get()))
     throw FormatError(fmt::format(
         "{} is not what it was when the run began; a run can only go on with the same data",
         corpus.name));
@@ -206,6 +206,17 @@ RunState restore(const fs::path& path, bool reset, const Corpus& corpus, const G
   return state;
 }
 
+RunState restore(const fs::path& path, bool reset, const Corpus& corpus, const Gpt& model,
+                 Optimizer& optimizer) {
+  const TensorFile file(path);
+  file.verify();
+  try {
+    return read_into(file, path, reset, corpus, model, optimizer);
+  } catch (const FormatError& error) {
+    throw FormatError(error.what() + other_version(file.metadata()));
+  }
+}
+
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
   std::tm utc{};
@@ -213,7 +224,7 @@ std::string utc_now() {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", utc);
 }
 
-std::string manifest(const RunConfig& run, const Corpus& corpus, const Gpt& model) {
+std::string manifest(const TrainConfig& config, const Corpus& corpus, const Gpt& model) {
   const Machine machine = describe_machine();
   JsonObject data;
   data.add("name", corpus.name)
@@ -223,6 +234,9 @@ std::string manifest(const RunConfig& run, const Corpus& corpus, const Gpt& mode
       .add("vocab_size", corpus.vocab_size)
       .add("val_floor", corpus.val_floor)
       .add("source_entropy", corpus.source_entropy);
+  if (config.data.data == "builtin")
+    data.add("builtin_size", config.data.builtin_size)
+        .add("builtin_seed", config.data.builtin_seed);
   JsonObject object;
   object.add("program", "muonlab " MUONLAB_VERSION)
       .add("started", utc_now())
@@ -232,7 +246,7 @@ std::string manifest(const RunConfig& run, const Corpus& corpus, const Gpt& mode
       .add("instruction_sets", machine.instruction_sets)
       .add("gemm_provider", cpu::gemm_provider())
       .add("threads", cpu::threads())
-      .add("seed", run.seed)
+      .add("seed", config.run.seed)
       .add("parameters", model.parameter_count())
       .add("initial_weights_sha256", weights_sha256(named_parameters(model)))
       .add("data", data);
@@ -353,7 +367,7 @@ void conclude(Ending ending, const TrainingLoop& loop, const Plan& plan,
   if (ending == Ending::interrupted) {
     display.say(fmt::format("stopped after step {}; everything is saved in {}. Go on with",
                             state.step, plan.folder.string()));
-    display.say("  " + command_text("train --resume", plan.folder.string()));
+    display.command(command_text("train --resume", plan.folder.string()));
     return;
   }
   display.say(fmt::format("{} after {} steps and {}{}",
@@ -364,7 +378,7 @@ void conclude(Ending ending, const TrainingLoop& loop, const Plan& plan,
                             skipped == 1 ? "was" : "were", skipped == 1 ? "its" : "their"));
   if (whole) display.headline(fmt::format("whole validation split: {}", whole->text()));
   display.say("Let it write with");
-  display.say("  " + command_text("sample", plan.folder.string()));
+  display.command(command_text("sample", plan.folder.string()));
 }
 
 JsonObject summary(Ending ending, const TrainingLoop& loop, const Plan& plan,
@@ -471,16 +485,16 @@ int train_command(std::span<const std::string> arguments) {
       throw ConfigError(
           fmt::format("--steps {}: the run is at step {} already", run.steps, state.step));
     removed = folder.rewind(state.step);
-    folder.save(kRoutesFile, to_string(optimizer.routes()));
   } else {
-    if (corpus.tokenizer) folder.save(kTokenizerFile, corpus.tokenizer->to_json());
-    folder.save(kRoutesFile, to_string(optimizer.routes()));
-    folder.save(kManifestFile, manifest(run, corpus, model));
+    folder.save(kManifestFile, manifest(plan.config, corpus, model));
   }
+  if (corpus.tokenizer) folder.save(kTokenizerFile, corpus.tokenizer->to_json());
+  folder.save(kRoutesFile, to_string(optimizer.routes()));
   folder.save(kConfigFile, config);
   state.config = config;
   state.vocab_size = corpus.vocab_size;
   state.corpus_sha256 = corpus.sha256;
+  state.tokenizer_sha256 = tokenizer_sha256(corpus.tokenizer.get());
   state.val_floor = corpus.val_floor;
   state.source_entropy = corpus.source_entropy;
   introduce(plan, state, removed, corpus, model, optimizer, display);

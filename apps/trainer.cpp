@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "core/error.h"
@@ -20,19 +21,35 @@ std::string gradient_problem(const std::string& parameter) {
   return "the gradient of " + parameter + " is not finite";
 }
 
-/// Says which parameter is the first with a value that is not finite.
+const Parameter* first_with_bad_weight(std::span<const Parameter> params) {
+  const auto bad = std::find_if(params.begin(), params.end(), [](const Parameter& p) {
+    return !std::isfinite(math::sum_squares(p.value()));
+  });
+  return bad == params.end() ? nullptr : &*bad;
+}
+
+std::string weight_problem(const Parameter& p) {
+  return "the weights of " + p.info.name + " are not finite";
+}
+
+}  // namespace
+
 std::string first_non_finite(const Gpt& model) {
   const std::vector<Parameter> params = model.parameters();
-  for (const Parameter& p : params)
-    if (!std::isfinite(math::sum_squares(p.value())))
-      return "the weights of " + p.info.name + " are not finite";
+  if (const Parameter* bad = first_with_bad_weight(params)) return weight_problem(*bad);
   for (const Parameter& p : params)
     if (p.grad().defined() && !std::isfinite(math::sum_squares(p.grad())))
       return gradient_problem(p.info.name);
   return "all weights and gradients are finite";
 }
 
-}  // namespace
+void require_finite_weights(const Gpt& model, const std::string& where) {
+  const std::vector<Parameter> params = model.parameters();
+  if (const Parameter* bad = first_with_bad_weight(params))
+    throw DivergedError(fmt::format(
+        "{}: {}, so nothing can be computed with this model; an earlier checkpoint may be sound",
+        where, weight_problem(*bad)));
+}
 
 BatchSource random_batches(const GptConfig& model, const RunConfig& run) {
   constexpr std::uint64_t kBatches = 8;

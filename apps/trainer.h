@@ -2,14 +2,28 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "apps/train_config.h"
+#include "core/error.h"
 #include "core/rng.h"
 #include "data/batch.h"
 #include "nn/gpt.h"
 #include "optim/optimizer.h"
 
 namespace muonlab {
+
+/// A model that has gone wrong for good (exit code 3): a weight, a loss or a prediction is not
+/// finite, or no step in a row of ten had finite gradients.
+struct DivergedError : Error {
+  using Error::Error;
+};
+
+/// "the weights of X are not finite", of the first such parameter; else likewise of its gradient;
+/// else a clause that says that all are finite.
+std::string first_non_finite(const Gpt& model);
+/// Throws: DivergedError naming `where` and the first parameter with a weight that is not finite.
+void require_finite_weights(const Gpt& model, const std::string& where);
 
 /// One batch per (step, micro-batch); a pure function, so that a run needs no reader state.
 using BatchSource = std::function<Batch(std::int64_t step, std::int64_t micro)>;

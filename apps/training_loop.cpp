@@ -180,9 +180,9 @@ void TrainingLoop::write_checkpoint() {
 
 void TrainingLoop::require_finite(double val_loss) const {
   if (!std::isfinite(val_loss))
-    diverged(
-        fmt::format("the validation loss after step {} is {}", state_.step, describe(val_loss)),
-        state_.step);
+    diverged(fmt::format("the validation loss after step {} is {}; {}", state_.step,
+                         describe(val_loss), first_non_finite(model_)),
+             state_.step);
 }
 
 void TrainingLoop::diverged(const std::string& what, std::int64_t first_bad) const {

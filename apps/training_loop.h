@@ -7,16 +7,9 @@
 #include "apps/run_folder.h"
 #include "apps/run_state.h"
 #include "apps/trainer.h"
-#include "core/error.h"
 #include "data/corpus.h"
 
 namespace muonlab {
-
-/// Training that has gone wrong for good (exit code 3): the loss is not finite, or no step in a row
-/// of ten had finite gradients.
-struct DivergedError : Error {
-  using Error::Error;
-};
 
 enum class Ending { finished, time_limit, interrupted };
 

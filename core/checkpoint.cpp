@@ -582,12 +582,12 @@ void TensorFile::read_all(std::span<NamedTensor> into, const std::string& ignore
 
   std::string problems;
   const auto list = [&](const char* title, const std::vector<std::string>& names) {
-    constexpr std::size_t kMost = 20;
     if (names.empty()) return;
     problems += fmt::format("\n  {} ({}): ", title, names.size());
-    for (std::size_t i = 0; i < std::min(kMost, names.size()); ++i)
+    for (std::size_t i = 0; i < std::min(kMostListed, names.size()); ++i)
       problems += fmt::format("{}{}", i ? ", " : "", names[i]);
-    if (names.size() > kMost) problems += fmt::format(", and {} more", names.size() - kMost);
+    if (names.size() > kMostListed)
+      problems += fmt::format(", and {} more", names.size() - kMostListed);
   };
   list("missing", missing);
   list("not expected", extra);

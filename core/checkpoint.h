@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -17,6 +18,10 @@ struct NamedTensor {
 };
 
 using Metadata = std::map<std::string, std::string>;
+
+/// Names of tensors that an error lists, of each kind: all of any model that is meant, but not the
+/// millions that a header made to annoy can hold.
+inline constexpr std::size_t kMostListed = 5000;
 
 /// Writes tensors (any device; f32, f64 or i32) in the safetensors layout: an 8-byte little-endian
 /// header length, a JSON header, the raw little-endian elements. Equal contents give equal files,
@@ -58,7 +63,8 @@ class TensorFile {
   void read(const std::string& name, Tensor& dst) const;
   /// Strict load: copies every tensor of `into` from the file. `ignore_prefix`: entries of the file
   /// whose names start with it may be left over (empty: none may). Nothing is written unless all
-  /// fit. Throws: FormatError that lists everything missing, extra or mis-shaped at once.
+  /// fit. Throws: FormatError that lists everything missing, extra or mis-shaped at once, up to
+  /// kMostListed of each.
   void read_all(std::span<NamedTensor> into, const std::string& ignore_prefix = "") const;
 
  private:

@@ -63,7 +63,8 @@ class OptionBuilder {
   OptionTable table_;
 };
 
-/// The entry of `names` with the smallest edit distance to `word`, or "" if none is near.
+/// The entry of `names` with the smallest edit distance to `word`; if none is near, the only one
+/// that has `word` between its underscores and dots; or "".
 std::string nearest_name(const std::string& word, const std::vector<std::string>& names);
 
 /// Shortest text that reads back as the same double.

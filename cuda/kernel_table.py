@@ -104,12 +104,17 @@ def roofline_table():
     table = [  # one call: name, bytes read and written in global memory, operations
         ("embedding", 4 * n * C * 3, n * C),
         ("embedding_backward", 4 * n * C * 3 + 4 * V * C, 2 * n * C),
+        ("position_backward", 4 * n * C + 8 * T * C, n * C),
+        ("fill: gradients of the embedding", 4 * V * C, 0),
         ("norm", 4 * n * C * 2, 8 * n * C),
         ("norm_backward with column_partials", 4 * n * C * 5, 14 * n * C),
         ("activation, width 4 C", 4 * n * 4 * C * 2, 20 * n * 4 * C),
         ("activation_backward", 4 * n * 4 * C * 4, 30 * n * 4 * C),
         ("add_bias, width 4 C", 4 * n * 4 * C * 2, n * 4 * C),
+        ("column_partials with add_column_partials: bias, width 4 C", 4 * n * 4 * C, n * 4 * C),
+        ("round_to_bf16, width 4 C", 6 * n * 4 * C, n * 4 * C),
         ("attention", 4 * n * C * 4, pairs * (4 * d + 8)),
+        ("attention_delta", 4 * n * C * 2, 2 * n * C),
         ("attention_backward_kv", 4 * n * C * 6, pairs * (8 * d + 8)),
         ("attention_backward_q", 4 * n * C * 5, pairs * (6 * d + 8)),
         ("cross_entropy", 4 * n * V, 4 * n * V),
@@ -117,6 +122,7 @@ def roofline_table():
         ("dropout", 4 * n * C * 2, 30 * n * C),
         ("elementwise: AdamW, all parameters", 4 * PARAMETERS * 7, 15 * PARAMETERS),
         ("chunk_sums: norm of all gradients", 4 * PARAMETERS, 2 * PARAMETERS),
+        ("tensor_sums: the same", 8 * PARAMETERS / 16384, PARAMETERS / 16384),
     ]
     lines = ["| kernel | MB | GFLOP | at best, us | bound by |", "|---|---|---|---|---|"]
     for name, moved, work in table:

@@ -69,9 +69,15 @@ Corpus text_corpus(std::string name, const std::shared_ptr<const MappedFile>& fi
   return corpus;
 }
 
+/// Text of the program's own.
+struct Written final : ByteStore {
+  std::string text;
+};
+
 Corpus builtin_corpus(const DataConfig& config) {
   const Storyteller teller(english_grammar());
-  const auto text = std::make_shared<std::string>();
+  const auto store = std::make_shared<Written>();
+  std::string* const text = &store->text;
   const auto size = static_cast<std::size_t>(config.builtin_size);
   text->reserve(size + size / 100);
   std::uint64_t passage = 0;
@@ -84,7 +90,7 @@ Corpus builtin_corpus(const DataConfig& config) {
   const auto split_at = static_cast<std::int64_t>(text->size());
   const double held_out_nats = grow_to(std::max(size, text->size() + 1));
 
-  const TokenizedText tokenized = open_text(text, *text, "builtin", config.bytes);
+  const TokenizedText tokenized = open_text(store, *text, "builtin", config.bytes);
   Corpus corpus;
   corpus.name = "builtin";
   corpus.tokenizer = tokenized.tokenizer;

@@ -19,21 +19,23 @@ namespace {
       fmt::format("cannot {} '{}': {}", verb, path, std::generic_category().message(errno)));
 }
 
-struct Descriptor {
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
-
 }  // namespace
 
 MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
   // O_NONBLOCK: opening a named pipe must end in an error, not wait for a writer.
-  const Descriptor file{::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.fd < 0) throw_errno("open", path_);
+  fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd_ < 0) throw_errno("open", path_);
+  try {
+    map();
+  } catch (...) {
+    ::close(fd_);
+    throw;
+  }
+}
+
+void MappedFile::map() {
   struct stat info {};
-  if (::fstat(file.fd, &info) != 0) throw_errno("examine", path_);
+  if (::fstat(fd_, &info) != 0) throw_errno("examine", path_);
   if (!S_ISREG(info.st_mode))
     throw IoError(fmt::format(
         "'{}' is not a regular file: what comes from a pipe or a device must be saved to a "
@@ -42,10 +44,19 @@ MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
   if (info.st_size == 0)
     throw FormatError(fmt::format("'{}' is empty: it should hold text or tokens", path_));
   size_ = static_cast<std::size_t>(info.st_size);
-  data_ = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.fd, 0);
+  data_ = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd_, 0);
   if (data_ == MAP_FAILED) throw_errno("map", path_);
 }
 
-MappedFile::~MappedFile() { ::munmap(data_, size_); }
+MappedFile::~MappedFile() {
+  ::munmap(data_, size_);
+  ::close(fd_);
+}
+
+void MappedFile::require_whole() const {
+  struct stat info {};
+  if (::fstat(fd_, &info) != 0) throw_errno("examine", path_);
+  if (static_cast<std::size_t>(info.st_size) < size_) throw_changed(path_);
+}
 
 }  // namespace muonlab

@@ -16,19 +16,15 @@ namespace {
 constexpr std::size_t kIndexStride = 1024;  // characters between two offsets of the index
 constexpr std::size_t kCodePoints = 0x110000;
 
-// A mapped file shows what others write to it, so an id may be wrong although the file was scanned.
-[[noreturn]] void throw_changed(const std::string& name) {
-  throw FormatError(fmt::format("'{}' changed while it was in use", name));
-}
-
 class ByteSource final : public Tokens::Source {
  public:
   // ids: -1 for bytes that the vocabulary lacks.
-  ByteSource(std::shared_ptr<const void> owner, std::string_view text, std::string name,
+  ByteSource(std::shared_ptr<const ByteStore> owner, std::string_view text, std::string name,
              std::array<std::int32_t, 256> ids)
       : owner_(std::move(owner)), text_(text), name_(std::move(name)), ids_(ids) {}
 
   void read(std::int64_t at, std::span<std::int32_t> out) const override {
+    owner_->require_whole();
     const std::string_view part = text_.substr(static_cast<std::size_t>(at), out.size());
     std::transform(part.begin(), part.end(), out.begin(),
                    [this](char c) { return ids_[static_cast<unsigned char>(c)]; });
@@ -36,7 +32,7 @@ class ByteSource final : public Tokens::Source {
   }
 
  private:
-  std::shared_ptr<const void> owner_;
+  std::shared_ptr<const ByteStore> owner_;
   std::string_view text_;
   std::string name_;
   std::array<std::int32_t, 256> ids_;
@@ -44,7 +40,7 @@ class ByteSource final : public Tokens::Source {
 
 class Utf8Source final : public Tokens::Source {
  public:
-  Utf8Source(std::shared_ptr<const void> owner, std::string_view text, std::string name,
+  Utf8Source(std::shared_ptr<const ByteStore> owner, std::string_view text, std::string name,
              std::vector<std::size_t> index, std::shared_ptr<const CharTokenizer> tokenizer)
       : owner_(std::move(owner)),
         text_(text),
@@ -53,6 +49,7 @@ class Utf8Source final : public Tokens::Source {
         tokenizer_(std::move(tokenizer)) {}
 
   void read(std::int64_t at, std::span<std::int32_t> out) const override {
+    owner_->require_whole();
     const auto first = static_cast<std::size_t>(at);
     std::size_t byte = index_[first / kIndexStride];
     for (std::size_t skip = first % kIndexStride; skip > 0; --skip) byte += next(byte).length;
@@ -71,7 +68,7 @@ class Utf8Source final : public Tokens::Source {
     return c;
   }
 
-  std::shared_ptr<const void> owner_;
+  std::shared_ptr<const ByteStore> owner_;
   std::string_view text_;
   std::string name_;
   std::vector<std::size_t> index_;
@@ -80,7 +77,7 @@ class Utf8Source final : public Tokens::Source {
 
 class U16Source final : public Tokens::Source {
  public:
-  U16Source(std::shared_ptr<const void> owner, std::span<const std::uint16_t> tokens,
+  U16Source(std::shared_ptr<const ByteStore> owner, std::span<const std::uint16_t> tokens,
             std::string name, std::int64_t vocab_size, std::string origin)
       : owner_(std::move(owner)),
         tokens_(tokens),
@@ -89,6 +86,7 @@ class U16Source final : public Tokens::Source {
         origin_(std::move(origin)) {}
 
   void read(std::int64_t at, std::span<std::int32_t> out) const override {
+    owner_->require_whole();
     const auto part = tokens_.subspan(static_cast<std::size_t>(at), out.size());
     std::copy(part.begin(), part.end(), out.begin());
     const auto bad =
@@ -100,7 +98,7 @@ class U16Source final : public Tokens::Source {
   }
 
  private:
-  std::shared_ptr<const void> owner_;
+  std::shared_ptr<const ByteStore> owner_;
   std::span<const std::uint16_t> tokens_;
   std::string name_;
   std::int64_t vocab_size_;
@@ -144,7 +142,11 @@ TextScan scan(std::string_view text, const std::string& name) {
 
 }  // namespace
 
-TokenizedText open_text(std::shared_ptr<const void> owner, std::string_view text,
+void throw_changed(const std::string& name) {
+  throw FormatError(fmt::format("'{}' changed while it was in use", name));
+}
+
+TokenizedText open_text(std::shared_ptr<const ByteStore> owner, std::string_view text,
                         const std::string& name, bool bytes) {
   std::array<std::int32_t, 256> ids;
   ids.fill(-1);
@@ -167,7 +169,7 @@ TokenizedText open_text(std::shared_ptr<const void> owner, std::string_view text
   return {tokenizer, Tokens(source, 0, static_cast<std::int64_t>(found.characters))};
 }
 
-Tokens open_tokens(std::shared_ptr<const void> owner, std::span<const std::uint16_t> tokens,
+Tokens open_tokens(std::shared_ptr<const ByteStore> owner, std::span<const std::uint16_t> tokens,
                    const std::string& name, std::int64_t vocab_size, const std::string& origin) {
   return Tokens(std::make_shared<U16Source>(std::move(owner), tokens, name, vocab_size, origin), 0,
                 static_cast<std::int64_t>(tokens.size()));

@@ -46,6 +46,8 @@ class Adafactor final : public MatrixRule {
     return is_vector(info) ? info.shape.str() : MatrixView(info, Split::none).str();
   }
 
+  bool follows_signs() const override { return true; }
+
   void direction(const StepInfo& step, std::span<Slot> slots) const override {
     const auto t = static_cast<double>(step.t);
     const double b = std::pow(t, -decay_);

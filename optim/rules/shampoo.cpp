@@ -5,7 +5,9 @@
 //   M = b1 M + (1 - b1) G
 //   U = (L + eps I)^(-1/4) M (R + eps I)^(-1/4)                     (bias-corrected means)
 //   u = U |graft|_F / |U|_F,  graft = the step of sgd or adam, or U itself
-// The roots are renewed every `interval` updates, by eigenvalues on the host. A side above max_dim
+// The first `start_step` updates are the grafted ones: the sums of few gradients have null spaces,
+// which the roots would blow up. The roots are renewed every `interval` updates, by eigenvalues on
+// the host. A side above max_dim
 // has no root, and the other one then the power -1/2.
 #include <cmath>
 
@@ -27,10 +29,11 @@ enum class Graft : std::uint8_t { none, sgd, adam };
 struct Settings {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-12;
   Graft graft = Graft::adam;
-  std::int64_t interval = 10, start_step = 0;
+  std::int64_t interval = 10, start_step = 10;
 };
 
-constexpr Settings kPaper{.beta1 = 0, .beta2 = 1, .eps = 1e-4, .graft = Graft::none, .interval = 1};
+constexpr Settings kPaper{
+    .beta1 = 0, .beta2 = 1, .eps = 1e-4, .graft = Graft::none, .interval = 1, .start_step = 0};
 
 class Shampoo final : public MatrixRule {
  public:
@@ -116,7 +119,8 @@ class Shampoo final : public MatrixRule {
       if (has_left) stats.push_back(left[i]), out.push_back(left_root[i]);
       if (has_right) stats.push_back(right[i]), out.push_back(right_root[i]);
     }
-    if ((step.t - 1) % s_.interval == 0) {
+    if (step.t <= s_.start_step) return;
+    if ((step.t - 1 - s_.start_step) % s_.interval == 0) {
       const auto power = [&](double exponent) {
         return [exponent, c2, eps = s_.eps](double l) {
           return std::pow(std::max(l, 0.0) / c2 + eps, exponent);
@@ -125,8 +129,6 @@ class Shampoo final : public MatrixRule {
       linalg::on_eigenvalues(roots, both, power(-0.25));
       linalg::on_eigenvalues(single_roots, single, power(-0.5));
     }
-    if (step.t <= s_.start_step) return;
-
     std::vector<Tensor> preconditioned;
     for (std::size_t i = 0; i < m.size(); ++i) {
       Tensor x = m[i].clone(), next = Tensor::empty(x.shape(), x.dtype(), x.device());

@@ -24,6 +24,7 @@ TEST_CASE("help, version, and what is wrong with a command line") {
   check_error(run({}), 2, {"which command"});
   check_error(run({"trian"}), 2, {"'trian'", "did you mean 'train'?"});
   check_error(run({"train", "--n_layr", "3"}), 2, {"--n_layr", "did you mean --n_layer?"});
+  check_error(run({"train", "--clip", "1"}), 2, {"--clip", "did you mean --grad_clip?"});
   check_error(run({"train", "--muon.momentun=0.9"}), 2,
               {"--muon.momentun", "did you mean --muon.momentum?"});
   check_error(run({"train", "--adamw.momentum", "0.9"}), 2,

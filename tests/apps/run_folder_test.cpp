@@ -24,6 +24,8 @@ TEST_CASE("a run folder holds what a run needs and what a reader wants to know")
        {"program", "compiler", "cpu", "seed", "initial_weights_sha256", "threads"})
     CHECK(manifest.contains(key));
   CHECK(manifest["data"]["sha256"].get<std::string>().size() == 64);
+  CHECK(manifest["data"]["builtin_size"] == 20000);
+  CHECK(manifest["data"]["builtin_seed"] == 1);
   CHECK(contains(slurp(run_folder + "/routes.txt"), "blocks.0.attn.qkv.weight"));
 
   // The two metrics files say the same: a line at 4, 8, 10 (evaluation), 12, 16 and 20.
@@ -270,6 +272,38 @@ TEST_CASE("info and help fit a narrow terminal, and lose nothing in a pipe") {
   CHECK(contains(piped, "seen as"));
   CHECK(contains(piped, "decay  reason\n"));
   CHECK(!contains(piped, "wider terminal"));
+}
+
+TEST_CASE("what train, eval and bench say fits a narrow terminal; commands stay whole") {
+  const TempFolder folder;
+  Setup setup;
+  setup.folder = folder.path();
+  setup.environment = {{"LC_ALL", "C"}, {"TERM", "xterm"}, {"NO_COLOR", "1"}};
+  constexpr unsigned short kColumns = 40;
+  const auto show = [&](const Arguments& arguments) {
+    std::string text = run_on_terminal(arguments, kColumns, setup).out;
+    const std::string clear = "\x1b[K";  // moves nothing
+    for (std::size_t at; (at = text.find(clear)) != std::string::npos;)
+      text.erase(at, clear.size());
+    return text;
+  };
+  std::string text = show(train("run", 20));
+  INFO(text);
+  const std::string command = fmt::format("  {} sample run\r\n", MUONLAB_BINARY);
+  REQUIRE(contains(text, command));
+  text.erase(text.find(command), command.size());
+  CHECK(contains(text, "whole validation split: "));
+  CHECK(longest_line(text) <= kColumns);
+  const std::string eval = show({"eval", "run"});
+  INFO(eval);
+  CHECK(contains(eval, "left out\r\n"));
+  CHECK(longest_line(eval) <= kColumns);
+  const std::string bench = show({"bench", "--preset", "tiny", "--steps", "2", "--threads", "1"});
+  INFO(bench);
+  CHECK(contains(bench, "of which"));
+  CHECK(longest_line(bench) <= kColumns);
+  // In a pipe each is one line.
+  CHECK(count_of(run_well({"eval", "run"}, setup), "\n") == 2);
 }
 
 TEST_CASE("on a terminal there is a live line and a curve, as wide as the terminal") {

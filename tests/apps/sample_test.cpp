@@ -158,6 +158,8 @@ TEST_CASE("a model of tokens without text writes and reads ids") {
   const std::string json = run_well({"eval", run_folder, "--json"});
   CHECK(!field(json, "val_loss").empty());
   CHECK(field(json, "bits_per_character").empty());
+  spill(run_folder + "/tokenizer.json", R"({"kind":"bytes"})");
+  check_error(run({"sample", run_folder}), 1, {"tokenizer.json", "without text"});
 }
 
 TEST_CASE("the vocabulary of token files can be named, and a run keeps it") {
@@ -195,6 +197,43 @@ TEST_CASE("the vocabulary of token files can be named, and a run keeps it") {
             "--n_layer", "1", "--n_head", "1", "--n_embd", "4", "--steps", "1", "--eval_interval",
             "0"});
   CHECK(vocabulary(folder / "gpt2") == "50257");
+}
+
+TEST_CASE("text is written with the tokenizer of the checkpoint alone") {
+  const TempFolder folder;
+  const std::string run_folder = folder / "run", path = run_folder + "/tokenizer.json";
+  run_well(train(run_folder, 5));
+  const std::string own = slurp(path), out = run_well({"sample", run_folder, "--tokens", "20"});
+  const Arguments sample{"sample", run_folder, "--tokens", "20"};
+  const auto refused = [&](const Arguments& parts) {
+    const Outcome outcome = run(sample);
+    check_error(outcome, 1, Arguments{path, "train --resume " + run_folder} + parts);
+    CHECK(outcome.out.empty());
+    run_well({"info", run_folder});  // which need none
+    run_well({"eval", run_folder});
+  };
+  fs::remove(path);
+  refused({"is not there"});
+  for (const std::string other :
+       {R"({"kind":"bytes"})", R"({"kind":"characters","vocabulary":"abc"})"}) {
+    spill(path, other);
+    refused({"is not the tokenizer that the model was trained with"});
+  }
+  // As many characters, but others.
+  const std::string start = R"("vocabulary":")";
+  const std::size_t at = own.find(start) + start.size();
+  std::string swapped = own;
+  REQUIRE(swapped[at] == '\\');  // a line break comes first, and a blank next
+  REQUIRE(swapped.substr(at, 3) == "\\n ");
+  swapped.replace(at, 3, " \\n");
+  spill(path, swapped);
+  refused({"is not the tokenizer that the model was trained with"});
+  spill(path, "{\"kind\":");
+  refused({"not valid JSON"});
+
+  run_well({"train", "--resume", run_folder});  // as the sentence says
+  CHECK(slurp(path) == own);
+  CHECK(run_well(sample) == out);
 }
 
 TEST_CASE("eval covers the whole split and says what it leaves out") {

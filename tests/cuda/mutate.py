@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Mutates the CUDA kernels and says which mutants the tests on the emulated GPU kill.
 
-Usage: tests/cuda/mutate.py BUILD [--only REGEX] [--list] [--under COMMAND]
+Usage: tests/cuda/mutate.py BUILD [--only REGEX] [--cases REGEX] [--list] [--under COMMAND]
 
 BUILD is a configured build folder. A mutant is one of: a barrier dropped, a bound (any comparison
 of integers, and ::min) one higher or one lower, a guard (== or !=) dropped, an atomic made a plain
@@ -12,7 +12,8 @@ fails. Those that are equivalent to the kernel are listed in equivalent_mutants.
 one that survives and is not listed, or is listed and does not survive, makes the exit code 1.
 
 --only REGEX      mutants whose name it matches, for example "norm.cu|block_reduce"
---list            name them, run nothing
+--cases REGEX     test cases whose name it matches; without it, all of them
+--list            name the mutants, run nothing
 --under COMMAND   put in front of every command that takes long, for example "nice -n 19"
 """
 import argparse
@@ -167,7 +168,7 @@ def equivalents(names):
 class Tests:
     """The program with all mutants in it, run one test case at a time."""
 
-    def __init__(self, build, under):
+    def __init__(self, build, cases, under):
         self.under = under
         self.program = pathlib.Path(build) / "tests/cuda/cuda_mutants"
         subprocess.run([*under, "cmake", "--build", build, "--target", "cuda_mutants"], check=True,
@@ -177,7 +178,7 @@ class Tests:
             listing = subprocess.run([self.program, "--list-tests", "--verbosity", "quiet"],
                                      capture_output=True, text=True)
         self.seconds, self.met = {}, {}
-        for name in filter(None, map(str.strip, listing.stdout.splitlines())):
+        for name in filter(re.compile(cases).search, map(str.strip, listing.stdout.splitlines())):
             with tempfile.NamedTemporaryFile("r") as file:
                 begin = time.monotonic()
                 code, output = self.run(name, 600, MUONLAB_MUTANTS_MET=file.name)
@@ -214,6 +215,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("build")
     parser.add_argument("--only", default="")
+    parser.add_argument("--cases", default=".")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--under", default="", type=shlex.split)
     options = parser.parse_args()
@@ -224,19 +226,19 @@ def main():
         print("\n".join(m.name for m in mutants))
         return 0
 
-    tests = Tests(options.build, options.under)
+    tests = Tests(options.build, options.cases, options.under)
     table = collections.defaultdict(collections.Counter)
     wrong = 0
     for mutant in (m for m in mutants if not tests.is_none(m)):
         how, case = tests.kill(mutant)
         equivalent = mutant.name in listed
         state = how or ("equivalent" if equivalent else "survived")
+        table[mutant.name.split()[0]]["killed" if how else state] += 1
         bad = (how is None) != equivalent
         wrong += bad
-        table[mutant.name.split()[0]][state] += 1
         print(f"{state:10} {mutant.name}  ({case}){'  <-- listed as equivalent' if bad and equivalent else ''}",
               flush=True)
-    states = ["checker", "result", "crash", "time", "equivalent", "survived"]
+    states = ["killed", "equivalent", "survived"]
     print("\n| file | mutants | " + " | ".join(states) + " |\n|" + "---|" * (len(states) + 2))
     for file, counts in [*table.items(), ("all", sum(table.values(), collections.Counter()))]:
         print(f"| {file} | {counts.total()} | " + " | ".join(str(counts[s]) for s in states) + " |")

@@ -10,11 +10,15 @@ using namespace muonlab;
 
 namespace {
 
+struct Numbers final : ByteStore {
+  std::vector<std::uint16_t> values;
+};
+
 // Tokens whose value is their position.
 Tokens count_to(std::size_t n) {
-  auto values = std::make_shared<std::vector<std::uint16_t>>(n);
-  for (std::size_t i = 0; i < n; ++i) (*values)[i] = static_cast<std::uint16_t>(i);
-  return open_tokens(values, *values, "numbers", 65536, "");
+  const auto numbers = std::make_shared<Numbers>();
+  for (std::size_t i = 0; i < n; ++i) numbers->values.push_back(static_cast<std::uint16_t>(i));
+  return open_tokens(numbers, numbers->values, "numbers", 65536, "");
 }
 
 std::vector<std::int32_t> values(const Tensor& t) {

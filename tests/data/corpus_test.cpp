@@ -188,6 +188,40 @@ TEST_CASE("corpus: a file that changes while it is open gives an error, not a wr
   CHECK_NOTHROW(t.train.read(20, out));
 }
 
+TEST_CASE("corpus: a file that becomes shorter gives an error, not a signal") {
+  const TempFolder folder;
+  const std::size_t n = 40000;  // some pages of memory each
+  const std::string ascii = folder.write("ascii.txt", std::string(n, 'a') + "b");
+  const std::string utf8 = folder.write("utf8.txt", "é" + std::string(n, 'a') + "b");
+  const std::string tokens = folder.write("x.bin", llmc_bytes(std::vector<std::uint16_t>(n, 3)));
+  folder.write("nano/train.bin", u16_bytes(std::vector<std::uint16_t>(n, 3)));
+  folder.write("nano/val.bin", u16_bytes(std::vector<std::uint16_t>(n, 3)));
+  std::vector<std::int32_t> out(20);
+  const auto require_error = [&](const std::string& data, const std::string& file, bool bytes) {
+    INFO(file);
+    const Corpus corpus = open(data, bytes);
+    const auto size = std::filesystem::file_size(file);
+    // The tokens at the end would be zeros of the last page, those before it nothing at all.
+    for (const std::uintmax_t left : {size - 10, std::uintmax_t{0}}) {
+      std::filesystem::resize_file(file, left);
+      for (const std::int64_t at : {std::int64_t{0}, corpus.train.size() - 20})
+        CHECK(message_of<FormatError>([&] { corpus.train.read(at, out); }) ==
+              "'" + file + "' changed while it was in use");
+    }
+  };
+  const std::string saved = folder.write("saved.txt", std::string(n, 'a') + "b");
+  require_error(ascii, ascii, false);
+  require_error(saved, saved, true);
+  require_error(utf8, utf8, false);
+  require_error(tokens, tokens, false);
+  require_error(folder / "nano", folder / "nano/train.bin", false);
+  // One that becomes longer has all that it had.
+  const std::string longer = folder.write("longer.txt", std::string(n, 'a') + "b");
+  const Corpus corpus = open(longer);
+  std::filesystem::resize_file(longer, 2 * n);
+  CHECK_NOTHROW(corpus.train.read(0, out));
+}
+
 TEST_CASE("corpus: a folder of nanoGPT's") {
   const TempFolder folder;
   const std::string train = folder.write("train.bin", u16_bytes({5, 0, 50256, 7}));

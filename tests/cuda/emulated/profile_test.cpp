@@ -77,6 +77,10 @@ void run_everything() {
   gpu.embedding_backward({.ids = ids, .dy = dy, .dwte = empty({50, 768}), .dwpe = empty({4, 768})});
   y.fill(0);
   gpu.linear({.x = x, .w = normal({768, 768}), .bias = b, .y = y});
+  {
+    const InBf16 bf16;
+    gpu.linear({.x = x, .w = normal({768, 768}), .y = y});
+  }
   Tensor mean = empty({8}), rstd = empty({8});
   gpu.norm({.x = x, .w = w, .b = b, .y = y, .mean = mean, .rstd = rstd});
   gpu.norm_backward(
@@ -150,6 +154,8 @@ const Hot kHot[] = {
     {"norm", "y[i] =", kGlobal, kStore, 4, 4},
     {"norm_backward", "dy[i] * w[i]", kGlobal, kLoad, 4, 4},
     {"norm_backward", "dx[i] =", kGlobal, kStore, 4, 4},
+    {"round_to_bf16", "y[i] = ", kGlobal, kLoad, 4, 4},
+    {"round_to_bf16", "y[i] = ", kGlobal, kStore, 2, 2},
 };
 
 }  // namespace

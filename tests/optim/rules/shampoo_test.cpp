@@ -50,10 +50,10 @@ TEST_CASE("shampoo without accumulation is the polar factor, so muon") {
 }
 
 TEST_CASE("shampoo in practice: means, roots now and then, and a grafted length") {
-  // Beta 0.5 and 0.25, roots at updates 1 and 3.
+  // Beta 0.5 and 0.25, roots every second update from the first that uses them.
   const std::int64_t rows = 5, cols = 8;
   for (const std::string graft : {"none", "sgd", "adam"})
-    for (const int start : {0, 2}) {
+    for (const int start : {0, 1}) {
       if (graft == "none" && start > 0) continue;
       const double eps = 1e-3;
       Matrix w = Matrix::Zero(rows, cols), m = w, v = w, l = Matrix::Zero(rows, rows),
@@ -65,11 +65,11 @@ TEST_CASE("shampoo in practice: means, roots now and then, and a grafted length"
         l = 0.25 * l + 0.75 * g * g.transpose();
         r = 0.25 * r + 0.75 * g.transpose() * g;
         const double c1 = 1 - std::pow(0.5, t), c2 = 1 - std::pow(0.25, t);
-        if (t % 2 == 1) {
+        if (t > start && (t - start) % 2 == 1) {
           left = power(l / c2, eps, -0.25);
           right = power(r / c2, eps, -0.25);
         }
-        const Matrix u = left * m * right / c1;
+        const Matrix u = t > start ? Matrix(left * m * right / c1) : m;
         Matrix step = u;
         if (graft == "sgd") step = m / c1;
         if (graft == "adam")
