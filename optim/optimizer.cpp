@@ -87,20 +87,22 @@ std::vector<double> keep_agreeing(std::span<const Slot> slots) {
   return alpha;
 }
 
-/// The update of w by u. `decays`: u has the decay in it already.
-void apply(std::span<const Slot> slots, double lr, bool decays, const OptimizerConfig& config) {
+/// The update of w by u.
+void apply(std::span<const Slot> slots, double lr, const Rule& rule,
+           const OptimizerConfig& config) {
+  const bool cautious = config.cautious && !rule.follows_signs();
   enum : int { kWeight, kU };
   enum : int { kDecayOfSlot, kAlpha };
   std::vector<double> alpha(slots.size(), 1);
-  if (config.cautious) alpha = keep_agreeing(slots);
+  if (cautious) alpha = keep_agreeing(slots);
   ElementwiseBuilder program;
   Lane u = program.column(kU);
-  if (config.cautious) u = program.scalar(kAlpha) * u;
+  if (cautious) u = program.scalar(kAlpha) * u;
   program.store(kWeight, updated(program.column(kWeight), u, lr, program.scalar(kDecayOfSlot),
                                  config.cautious_decay));
   std::vector<ElementRow> rows;
   for (std::size_t i = 0; i < slots.size(); ++i)
-    rows.push_back({{slots[i].w, slots[i].u}, {decays ? 0 : slots[i].decay, alpha[i]}});
+    rows.push_back({{slots[i].w, slots[i].u}, {rule.decays() ? 0 : slots[i].decay, alpha[i]}});
   math::elementwise(program.program(), rows);
 }
 
@@ -312,7 +314,7 @@ void Optimizer::Family::step(StepInfo info, double rate, double grad_factor,
         }
         dynamic_cast<const MatrixRule&>(*rule).direction(info, slots);
       }
-      apply(slots, info.lr, rule->decays(), config);
+      apply(slots, info.lr, *rule, config);
     });
   }
 }

@@ -40,8 +40,7 @@ Traits traits_of(const std::string& rule) {
   const std::map<std::string, Traits> all{
       {"adafactor", {true, false, false, [](double r, double c) { return (r + c) / (r * c); }}},
       {"adamuon", {true, false, true, constant(2)}},
-      // Rectified, its first five updates are those of sgd.
-      {"adabelief", {false, false, false, constant(2)}},
+      {"adabelief", {true, false, true, constant(2)}},
       {"adagrad", {true, false, true, constant(1)}},
       {"adam", {true, false, true, constant(2)}},
       {"adamw", {true, false, true, constant(2)}},
@@ -52,12 +51,12 @@ Traits traits_of(const std::string& rule) {
       {"dion2", {true, false, false, constant(1)}},
       {"filtered_adam", {true, false, true, constant(2)}},
       {"lion", {true, false, true, constant(1)}},
-      // Its gradients, corrected by their changes, are clipped at length 1.
-      {"mars", {false, false, false, constant(3)}},
+      // Its corrected gradients, whose elements share a length, are longer than 1 here.
+      {"mars", {true, false, false, constant(3)}},
       {"muon", {true, true, false, constant(1)}},
       {"normuon", {true, false, false, [](double, double c) { return 1 + 1 / c; }}},
-      // One rate for all elements is estimated from them together.
-      {"prodigy", {true, false, false, constant(4)}},
+      // Whose estimate, which all elements share, does not grow here.
+      {"prodigy", {true, false, true, constant(4)}},
       {"rmsprop", {true, false, true, constant(1)}},
       {"schedule_free_adamw", {true, false, true, constant(2)}},
       {"scion", {true, true, false, constant(1)}},
@@ -82,8 +81,8 @@ StepReport step(Optimizer& optimizer) {
 }
 
 /// What a rule needs beside the common settings for all of its options to matter within kUpdates
-/// (busy), to leave alone what has no gradient (bare), and rates at which it then descends; a rule
-/// without a line has the first.
+/// (busy), to be of its kind from the first update on (bare), and rates at which it then descends;
+/// a rule without a line has the first.
 struct Particular {
   Settings busy{}, bare{};
   std::string quadratic = "0.05", valley = "0.02";
@@ -92,11 +91,11 @@ Particular particular(const std::string& rule) {
   static const std::map<std::string, Particular> all{
       {"adafactor", {.busy = {{"adafactor.eps2", "10"}}}},
       {"adamuon", {.quadratic = "0.2"}},
-      // Rectified, its first updates see no mean square. An eps of 1e-16 is seen by none.
+      // Rectified, its first updates are those of sgd. An eps of 1e-16 is seen by none.
       {"adabelief",
        {.busy = {{"adabelief.rectify", "false"}, {"adabelief.eps", "1e-8"}},
-        .quadratic = "0.1",
-        .valley = "0.001"}},
+        .bare = {{"adabelief.rectify", "false"}},
+        .quadratic = "0.1"}},
       {"adagrad", {.quadratic = "1", .valley = "0.5"}},
       {"ademamix", {.busy = {{"ademamix.warmup", "4"}}}},
       {"adopt", {.quadratic = "0.1"}},
