@@ -35,7 +35,7 @@ Matrix matrix(const Tensor& t) {
   return m;
 }
 
-double size(const Matrix& m) { return m.cwiseAbs().maxCoeff(); }
+double largest(const Matrix& m) { return m.cwiseAbs().maxCoeff(); }
 
 Matrix identity(Eigen::Index n) { return Matrix::Identity(n, n); }
 
@@ -47,10 +47,10 @@ TEST_CASE("the polar factor is orthogonal, and symmetric with its matrix") {
     Tensor x = tensor(m);
     linalg::polar({&x, 1}, {&x, 1});
     const Matrix o = matrix(x);
-    CHECK(size(rows <= cols ? Matrix(o * o.transpose() - identity(rows))
-                            : Matrix(o.transpose() * o - identity(cols))) < 1e-13);
+    CHECK(largest(rows <= cols ? Matrix(o * o.transpose() - identity(rows))
+                               : Matrix(o.transpose() * o - identity(cols))) < 1e-13);
     const Matrix h = rows <= cols ? Matrix(m * o.transpose()) : Matrix(o.transpose() * m);
-    CHECK(size(h - h.transpose()) < 1e-12);  // and positive: the trace is the nuclear norm
+    CHECK(largest(h - h.transpose()) < 1e-12);  // and positive: the trace is the nuclear norm
     CHECK(h.trace() > 0.9 * m.norm());
   }
 }
@@ -61,7 +61,7 @@ TEST_CASE("the polar factor leaves the null space out") {
   linalg::polar({&x, 1}, {&x, 1});
   linalg::polar({&zero, 1}, {&zero, 1});
   CHECK(matrix(x).norm() == Approx(std::sqrt(2)));
-  CHECK(size(matrix(zero)) == 0);
+  CHECK(largest(matrix(zero)) == 0);
 }
 
 TEST_CASE("spectral norms") {
@@ -87,7 +87,7 @@ TEST_CASE("functions of eigenvalues, and eigenvectors in falling order") {
   Tensor x = tensor(a), root = tensor(a), v = tensor(a);
   linalg::on_eigenvalues({&root, 1}, {&x, 1}, [](double l) { return 1 / std::sqrt(std::sqrt(l)); });
   const Matrix r = matrix(root);
-  CHECK(size(r * r * r * r * a - identity(6)) < 1e-9);
+  CHECK(largest(r * r * r * r * a - identity(6)) < 1e-9);
   linalg::eigenvectors({&v, 1}, {&x, 1});
   const Matrix d = matrix(v).transpose() * a * matrix(v);
   for (int i = 0; i < 6; ++i)
@@ -105,8 +105,8 @@ TEST_CASE("orthonormal columns span what they were made of") {
     linalg::orthonormal_columns({t, 1}, {t, 1});
     const double unit = t->dtype() == DType::f64 ? 1e-14 : 1e-6;
     const Matrix q = matrix(*t);
-    CHECK(size(q.transpose() * q - identity(4)) < unit);
-    CHECK(size(q * q.transpose() * m - m) < 20 * unit);
+    CHECK(largest(q.transpose() * q - identity(4)) < unit);
+    CHECK(largest(q * q.transpose() * m - m) < 20 * unit);
   }
   Tensor wide = tensor(random(3, 4, 8));
   CHECK_THROWS_AS(linalg::orthonormal_columns({&wide, 1}, {&wide, 1}), ShapeError);
