@@ -176,12 +176,12 @@ std::string nearest_name(const std::string& word, const std::vector<std::string>
     }
   }
   if (!best.empty() || word.size() < 3) return best;
-  // "clip" for "grad_clip": no slip, but a whole part of one name alone.
-  const auto separates = [](char c) { return c == '_' || c == '.'; };
+  // "clip" for "grad_clip": no slip, but a whole part of one name alone. Options of single rules,
+  // with a dot, are not what is meant without one.
   const auto has_part = [&](const std::string& name) {
     const std::size_t at = name.find(word), end = at + word.size();
-    return at != std::string::npos && (at == 0 || separates(name[at - 1])) &&
-           (end == name.size() || separates(name[end]));
+    return at != std::string::npos && name.find('.') == std::string::npos &&
+           (at == 0 || name[at - 1] == '_') && (end == name.size() || name[end] == '_');
   };
   if (std::count_if(names.begin(), names.end(), has_part) != 1) return "";
   return *std::find_if(names.begin(), names.end(), has_part);

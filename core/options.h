@@ -64,7 +64,7 @@ class OptionBuilder {
 };
 
 /// The entry of `names` with the smallest edit distance to `word`; if none is near, the only one
-/// that has `word` between its underscores and dots; or "".
+/// without a dot that has `word` between its underscores; or "".
 std::string nearest_name(const std::string& word, const std::vector<std::string>& names);
 
 /// Shortest text that reads back as the same double.

@@ -148,12 +148,13 @@ TEST_CASE("options: the nearest name") {
   CHECK(nearest_name("", names).empty());
   CHECK(nearest_name("lr", {}).empty());
   // A part of a name, if no other name has it.
-  const std::vector<std::string> parts{"grad_clip", "weight_decay", "muon.momentum", "sgd.momentum",
-                                       "unclipped"};
+  const std::vector<std::string> parts{"grad_clip", "weight_decay", "adopt.clip",   "sgd.momentum",
+                                       "unclipped", "eval_batches", "eval_interval"};
   CHECK(nearest_name("clip", parts) == "grad_clip");
   CHECK(nearest_name("decay", parts) == "weight_decay");
   CHECK(nearest_name("momentum", parts).empty());
   CHECK(nearest_name("cli", parts).empty());
+  CHECK(nearest_name("eval", parts).empty());
 }
 
 TEST_CASE("options: numbers as text read back as the same number") {

@@ -77,8 +77,7 @@ TEST_CASE("muon's presets take the golden steps") {
           golden_tolerance(dtype));
   }
   Settings keller = with(kDecayed, {{"muon.preset", "keller"}});
-  CHECK(largest_difference(golden_run(keller, dtype, true), kTransposed) <
-        golden_tolerance(dtype));
+  CHECK(largest_difference(golden_run(keller, dtype, true), kTransposed) < golden_tolerance(dtype));
 }
 
 TEST_CASE("muon's presets are the columns of their table") {
