@@ -258,11 +258,7 @@ TEST_CASE("info and help fit a narrow terminal, and lose nothing in a pipe") {
     const std::string line = text.substr(row, text.find('\r', row) - row);
     CHECK(contains(line, " muon "));
     const std::string note = line.substr(line.find('['));
-<<<<<<< HEAD
     CHECK(contains(text, "\n" + note + " packed q, k, v"));
-=======
-    CHECK(contains(text, "\n" + note + " packed q, k, v\r\n"));
->>>>>>> safe
     CHECK(contains(text, "a wider terminal shows") == (columns < 80));
     // Words that must stay whole for who copies them.
     for (const std::string& whole : {hash, newest}) {
