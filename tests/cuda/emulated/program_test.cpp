@@ -10,6 +10,11 @@ Setup on_gpu(const std::string& words) {
   return {.environment = {{"MUONLAB_EMULATION", words}}, .program = MUONLAB_EMULATED_BINARY};
 }
 
+/// The smallest corpus, since evaluation of all of it takes longest here.
+Arguments brief(const std::string& folder, int steps, const Arguments& more = {}) {
+  return train(folder, steps, Arguments{"--builtin_size", "10000"} + more);
+}
+
 std::string info(const std::string& run, const std::string& key) {
   return field(run_well({"info", run, "--json"}, on_gpu("")), key);
 }
@@ -18,10 +23,10 @@ std::string info(const std::string& run, const std::string& key) {
 
 TEST_CASE("--device auto takes the GPU and says so, and what it trains is used on the CPU") {
   const TempFolder folder;
-  const std::string text = run_well(train(folder / "gpu", 3), on_gpu(""));
+  const std::string text = run_well(brief(folder / "gpu", 3), on_gpu(""));
   CHECK(text.rfind("muonlab 0.1.0: cuda:0, Emulated CUDA device, 1.0 GiB, ", 0) == 0);
   CHECK(contains(run_well({"info"}, on_gpu("")), "cuda:0: Emulated CUDA device"));
-  const std::string cpu = run_well(train(folder / "cpu", 3, {"--device", "cpu"}), on_gpu(""));
+  const std::string cpu = run_well(brief(folder / "cpu", 3, {"--device", "cpu"}), on_gpu(""));
   CHECK(cpu.rfind("muonlab 0.1.0: cpu, 1 thread, ", 0) == 0);
   const auto loss = [&](const std::string& run) { return std::stod(info(run, "val_loss")); };
   CHECK(loss(folder / "gpu") == Approx(loss(folder / "cpu")).epsilon(1e-4));
@@ -30,19 +35,19 @@ TEST_CASE("--device auto takes the GPU and says so, and what it trains is used o
 TEST_CASE("without a device --device cuda says so, and auto takes the CPU") {
   const TempFolder folder;
   const Setup none = on_gpu("devices=0");
-  check_error(run(train(folder / "run", 2, {"--device", "cuda"}), none), 1,
+  check_error(run(brief(folder / "run", 2, {"--device", "cuda"}), none), 1,
               {"no GPU can be used on this machine (no CUDA-capable device is detected)",
                "or use --device cpu\n"});
   CHECK(!fs::exists(folder / "run"));
-  CHECK(run_well(train(folder / "run", 2), none).rfind("muonlab 0.1.0: cpu, ", 0) == 0);
+  CHECK(run_well(brief(folder / "run", 2), none).rfind("muonlab 0.1.0: cpu, ", 0) == 0);
 }
 
 TEST_CASE("out of memory on the GPU ends a run with its checkpoint intact") {
   const TempFolder folder;
   const std::string whole = folder / "whole", broken = folder / "broken";
   const Arguments more{"--checkpoint_interval", "4"};
-  run_well(train(whole, 8, more), on_gpu(""));
-  run_well(train(broken, 4, more + Arguments{"--horizon", "8"}), on_gpu(""));
+  run_well(brief(whole, 8, more), on_gpu(""));
+  run_well(brief(broken, 4, more + Arguments{"--horizon", "8"}), on_gpu(""));
   const std::string saved = slurp(checkpoint(broken, 4));
   REQUIRE(!saved.empty());
 
@@ -70,7 +75,7 @@ TEST_CASE("a run has the same bits in every order of threads and streams") {
   const TempFolder folder;
   const auto weights = [&](const std::string& words) {
     const std::string run = folder / words;
-    run_well(train(run, 3, {"--optimizer", "muon", "--dropout", "0.1"}), on_gpu(words));
+    run_well(brief(run, 3, {"--optimizer", "muon", "--dropout", "0.1"}), on_gpu(words));
     return info(run, "weights_sha256");
   };
   const std::string forward = weights("forward");
