@@ -188,8 +188,7 @@ TEST_CASE("Newton-Schulz in bf16 errs as its rounded factors make it", "[cuda][b
     const double error = distance(got[i], exact), expected = distance(rounded, exact);
     INFO(given[i].shape.str() << ": error " << error << ", expected " << expected);
     // Between two neighbours of bf16, f32 and f64 may fall to different sides: one element in some
-    // thousand, whose error then grows with the others. Factors that are cut off instead of rounded
-    // err by twice as much.
+    // thousand, whose error then grows with the others.
     CHECK(error <= 1.5 * expected);
     CHECK(error >= expected / 1.5);
   }
