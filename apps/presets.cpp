@@ -112,8 +112,11 @@ std::vector<std::pair<std::string, std::string>> optimizer_defaults(const std::s
   if (optimizer == "dion" || optimizer == "dion2") return {{"lr", "0.01"}, {"aux_lr", "0.001"}};
   if (optimizer == "shampoo" || optimizer == "soap") return {{"lr", "0.003"}, {"aux_lr", "0.001"}};
   if (optimizer == "adafactor") return {{"lr", "0.01"}};
-  // 2^-12, as for the authors' GPTs; the constrained form is its own decay.
-  if (optimizer == "scion") return {{"lr", "0.000244140625"}, {"weight_decay", "0"}};
+  // The authors' radii, 50 and 3000, are for wide models and long runs at rate 2^-12: at width 128
+  // the first loss would be 600. The constrained form is its own decay.
+  if (optimizer == "scion")
+    return {
+        {"scion.radius", "5"}, {"scion.radius_io", "20"}, {"lr", "0.01"}, {"weight_decay", "0"}};
   if (optimizer == "sgd") return {{"lr", "0.1"}};
   if (optimizer == "adam") return {{"weight_decay", "0"}};  // an L2 penalty, unlike AdamW's decay
   if (optimizer == "adagrad") return {{"lr", "0.01"}};
